@@ -1,0 +1,59 @@
+"""The benchmark seam: a card that says what the data are, and the edits and probes themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+from reground.edits.records import Edit, Probe, Record
+
+__all__ = ["Benchmark", "Card"]
+
+
+class Card(Record):
+    """What a benchmark is and where it comes from.
+
+    Attributes:
+        name: Name shown in results.
+        version: Version of the data; corrected data are a new version.
+        summary: One line for a person.
+        source: Who made the data and where they are published.
+        licence: Under which terms.
+        checksum: SHA-256 over the content; two runs are on the same data if and only if it is equal.
+        splits: Names of the splits, the one to be scored on first.
+        counts: Number of edits and of probes, and whatever else is worth counting, e.g. ``edits.test``.
+        levels: Probe levels that occur.
+        known_defects: What is known to be wrong with the data, in sentences.
+        supersedes: The version this one corrects, if any.
+    """
+
+    name: str
+    version: str
+    summary: str = ""
+    source: str
+    licence: str
+    checksum: str
+    splits: tuple[str, ...]
+    counts: dict[str, int]
+    levels: tuple[str, ...] = ()
+    known_defects: tuple[str, ...] = ()
+    supersedes: str | None = None
+
+
+@runtime_checkable
+class Benchmark(Protocol):
+    """Edits and what to ask about them. The same arguments give the same records on every machine."""
+
+    def card(self) -> Card: ...
+
+    def edits(self, split: str, limit: int | None = None, seed: int = 0) -> Sequence[Edit]:
+        """The edits of a split, or a sample of ``limit`` of them that depends on ``seed`` alone.
+
+        Raises:
+            InputError: No such split.
+        """
+        ...
+
+    def probes(self, edit: Edit) -> Sequence[Probe]:
+        """What is asked about one edit, in a fixed order, locality probes included."""
+        ...

@@ -1,0 +1,55 @@
+"""``reground ask``: one question to one model, chain and answer."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from reground.cli.output import AsJson, print_json
+
+__all__ = ["ask"]
+
+
+def ask(
+    question: Annotated[str, typer.Argument(help="The question.")],
+    model: Annotated[str, typer.Option(help="Name of the model.")],
+    images: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--image", metavar="FILE", help="Image the question is about; again for a further frame."
+        ),
+    ] = None,
+    options: Annotated[
+        list[str] | None,
+        typer.Option("--option", metavar="TEXT", help="A choice; again for each further one."),
+    ] = None,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Token budget.")] = 256,
+    as_json: AsJson = False,
+) -> None:
+    """Ask a model one question and print its chain of thought and its answer."""
+    from reground.edits.images import open_image
+    from reground.edits.records import ImageRef
+    from reground.edits.traces import parse_trace
+    from reground.models.base import Query
+    from reground.models.registry import load_model, model_entry
+
+    ref = ImageRef(frames=tuple(images)) if images else None
+    model_entry(model)
+    if ref is not None:
+        open_image(ref)
+    loaded = load_model(model)
+    query = Query(question=question, image=ref, options=tuple(options or ()))
+    ((output,),) = loaded.generate([query], max_new_tokens=max_new_tokens)
+    trace = parse_trace(
+        output.text, loaded.delimiters, num_tokens=output.num_tokens, is_truncated=output.is_truncated
+    )
+    if as_json:
+        print_json({"raw": output.text, **trace.model_dump(mode="json")})
+        return
+    if trace.chain:
+        typer.echo(f"chain:  {trace.chain}")
+    if trace.answer is not None:
+        typer.echo(f"answer: {trace.answer}")
+    else:
+        typer.echo(f"no answer ({trace.outcome}: {trace.reason})\nraw:    {output.text}")

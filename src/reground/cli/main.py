@@ -1,0 +1,64 @@
+"""The command line: one thin file per noun, put together here."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from reground.cli import ask, benchmarks, methods, models, quickstart, recipes, run
+from reground.errors import RegroundError
+
+__all__ = ["app", "main"]
+
+
+class _ErrorPrintingGroup(TyperGroup):
+    """Ends with code 2 and the message, not with a traceback, when the user made a mistake."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except RegroundError as error:
+            typer.echo(f"{type(error).__name__}: {error}", err=True)
+            raise typer.Exit(2) from error
+
+
+app = typer.Typer(
+    name="reground",
+    cls=_ErrorPrintingGroup,
+    help="Edit what a multimodal reasoning model believes, and see whether the edit reached its reasoning.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("quickstart")(quickstart.quickstart)
+app.command("ask")(ask.ask)
+app.add_typer(run.app, name="run")
+app.add_typer(recipes.app, name="recipes")
+app.add_typer(methods.app, name="methods")
+app.add_typer(models.app, name="models")
+app.add_typer(benchmarks.app, name="benchmarks")
+
+
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        import reground
+
+        typer.echo(reground.__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    """Options of the program itself."""
+
+
+def main() -> None:
+    """Run the command line with the arguments of the process."""
+    app()

@@ -1,0 +1,131 @@
+"""``reground run``: start a recipe, or go on with a run that was interrupted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from reground.cli.output import AsJson, print_json, progress_bar
+from reground.errors import RecipeError
+
+if TYPE_CHECKING:
+    from reground.runner.plan import Plan
+    from reground.runner.recipe import Recipe
+    from reground.runner.run import Progress, RunResult
+
+__all__ = ["Quiet", "app", "carry_out"]
+
+app = typer.Typer(help="Run recipes.", no_args_is_help=True)
+
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
+
+
+@app.command("start")
+def start(
+    recipe: Annotated[str, typer.Argument(help="Name of a built-in recipe, or a YAML file.")],
+    out: Annotated[
+        Path | None, typer.Option(help="Run directory, new or empty.", show_default="runs/RECIPE")
+    ] = None,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, e.g. benchmark.limit=20."),
+    ] = None,
+    executor: Annotated[str, typer.Option(help="Where steps are done: local.")] = "local",
+    is_dry: Annotated[
+        bool, typer.Option("--dry-run", help="Print the plan and its cost; load nothing.")
+    ] = False,
+    is_quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run a recipe: every method on every edit, before and after, and the scores."""
+    from reground.runner.recipe import load_recipe
+
+    if executor != "local":
+        raise RecipeError(f"unknown executor {executor!r}.", "local", "leave --executor out.")
+    chosen = load_recipe(recipe, changes or ())
+    if is_dry:
+        _print_plan(_plan(chosen), as_json=as_json)
+        return
+    from reground.runner.run import start_run
+
+    folder = out or Path("runs") / chosen.name
+    carry_out(
+        lambda progress: start_run(chosen, folder, on_progress=progress),
+        folder,
+        is_quiet=is_quiet,
+        as_json=as_json,
+    )
+
+
+@app.command("resume")
+def resume(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Run directory.")],
+    is_quiet: Quiet = False,
+    as_json: AsJson = False,
+) -> None:
+    """Finish an interrupted run; what is done is not done again."""
+    from reground.runner.run import resume_run
+
+    carry_out(
+        lambda progress: resume_run(folder, on_progress=progress), folder, is_quiet=is_quiet, as_json=as_json
+    )
+
+
+def carry_out(
+    work: Callable[[Progress | None], RunResult], folder: Path, *, is_quiet: bool, as_json: bool
+) -> None:
+    """Do a run with its progress bar, print its tables, and end with code 1 if any of its steps failed."""
+    try:
+        with progress_bar(is_quiet=is_quiet) as progress:
+            result = work(progress)
+    except KeyboardInterrupt:
+        hint = ""
+        if (folder / "manifest.json").is_file():
+            hint = f" Finished steps are kept: `reground run resume {folder}` goes on from there."
+        typer.echo(f"Interrupted.{hint}", err=True)
+        raise typer.Exit(130) from None
+    if as_json:
+        print_json(result.summary.model_dump(mode="json"))
+    else:
+        from reground.reports.tables import print_summary
+
+        print_summary(result.summary)
+    typer.echo(f"{result.num_steps} steps are in {result.folder}.", err=True)
+    if result.num_failed_steps:
+        typer.echo(
+            f"{result.num_failed_steps} of {result.num_steps} steps failed; "
+            f"{result.folder / 'rows.jsonl'} says at which stage and why.",
+            err=True,
+        )
+        raise typer.Exit(1)
+
+
+def _plan(recipe: Recipe) -> Plan:
+    from reground.runner.plan import check_capabilities, load_workload, make_plan
+
+    check_capabilities(recipe)
+    return make_plan(recipe, load_workload(recipe))
+
+
+def _print_plan(plan: Plan, *, as_json: bool) -> None:
+    if as_json:
+        print_json(plan.model_dump(mode="json"))
+        return
+    typer.echo(f"{plan.recipe}: model {plan.model} on benchmark {plan.benchmark}")
+    typer.echo(f"  {plan.num_edits} edits, {plan.num_probes} probes")
+    typer.echo(
+        f"  reference   {plan.num_reference_generations:>8} outputs of the unedited model, beliefs included"
+    )
+    for method in plan.methods:
+        typer.echo(
+            f"  {method.method:<12}{method.num_generations:>8} outputs, {method.num_scores} scored targets, "
+            f"{method.num_steps} edits applied and undone"
+        )
+    typer.echo(
+        f"  in all      {plan.num_generations:>8} outputs of at most {plan.max_new_tokens} tokens: "
+        f"at most {plan.max_tokens:,} tokens"
+    )
+    typer.echo("Nothing was loaded or written.")

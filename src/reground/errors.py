@@ -1,0 +1,122 @@
+"""Every error a user can meet.
+
+    RegroundError
+    ├── InputError            a file, record or argument the user gave does not fit
+    │   ├── RecordError       one record of a file: carries file, line and field
+    │   ├── ImageError        an image is missing or cannot be read
+    │   ├── RecipeError       a recipe or an override of it
+    │   └── UnknownNameError  a name that no registry holds; suggests the nearest
+    ├── CapabilityError       a method needs what a model does not offer
+    ├── RunDirectoryError     a run directory that cannot be started in, resumed or read
+    ├── ModelError            weights that cannot be loaded or are not finite
+    └── MissingExtraError     an optional dependency is not installed; prints the install command
+
+Each message has three parts: what was tried and with which value, what would have been accepted, and what to do
+next. The command line prints the message alone and exits with code 2.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "CapabilityError",
+    "ImageError",
+    "InputError",
+    "MissingExtraError",
+    "ModelError",
+    "RecipeError",
+    "RecordError",
+    "RegroundError",
+    "RunDirectoryError",
+    "UnknownNameError",
+]
+
+
+class RegroundError(Exception):
+    """A mistake the user can put right.
+
+    Args:
+        tried: What was attempted, with the offending value.
+        accepted: What would have been accepted.
+        next_step: What to do now.
+    """
+
+    def __init__(self, tried: str, accepted: str, next_step: str) -> None:
+        super().__init__(tried, accepted, next_step)
+        self.tried = tried
+        self.accepted = accepted
+        self.next_step = next_step
+
+    def __str__(self) -> str:
+        return f"{self.tried}\n  Accepted: {self.accepted}\n  Next: {self.next_step}"
+
+
+class InputError(RegroundError):
+    """A file, record or argument does not fit."""
+
+
+class RecordError(InputError):
+    """One record of a file does not fit; ``tried`` names file, line and field.
+
+    Args:
+        tried, accepted, next_step: As for every error.
+        file, line, field: Where the defect is; None where it is not in one line or not in one field.
+    """
+
+    def __init__(
+        self,
+        tried: str,
+        accepted: str,
+        next_step: str,
+        *,
+        file: str | None = None,
+        line: int | None = None,
+        field: str | None = None,
+    ) -> None:
+        super().__init__(tried, accepted, next_step)
+        self.file = file
+        self.line = line
+        self.field = field
+
+
+class ImageError(InputError):
+    """An image is missing or cannot be read."""
+
+
+class RecipeError(InputError):
+    """A recipe, or an override of it, does not fit."""
+
+
+class UnknownNameError(InputError):
+    """A name that no registry holds."""
+
+    def __init__(self, noun: str, name: str, known: Iterable[str]) -> None:
+        names = sorted(known)
+        near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}?" if near else f"run `reground {noun}s list` to see them all."
+        super().__init__(f"unknown {noun} {name!r}.", ", ".join(names) or "(none registered)", hint)
+
+
+class CapabilityError(RegroundError):
+    """A method needs what a model does not offer."""
+
+
+class RunDirectoryError(RegroundError):
+    """A run directory cannot be started in, resumed or read."""
+
+
+class ModelError(RegroundError):
+    """Weights cannot be loaded, or are not finite."""
+
+
+class MissingExtraError(RegroundError):
+    """An optional dependency is not installed."""
+
+    def __init__(self, package: str, extra: str, purpose: str) -> None:
+        super().__init__(
+            f"{purpose} needs the package {package!r}, which is not installed.",
+            f"an environment with the extra '{extra}'",
+            f"pip install 'reground[{extra}]'",
+        )

@@ -1,0 +1,100 @@
+"""What an edit costs while it is made: seconds and the high-water mark of memory."""
+
+from __future__ import annotations
+
+import re
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = ["Measured", "measured"]
+
+_CLEAR_REFS = Path("/proc/self/clear_refs")
+_STATUS = Path("/proc/self/status")
+
+
+@dataclass
+class Measured:
+    """Filled in when the ``with`` block ends.
+
+    Attributes:
+        seconds: Wall time, device synchronised at both ends.
+        peak_bytes: Highest memory above what was in use at the start. On CUDA the allocator's own counter, on
+            a CPU the process's resident set. None where neither can be read, and where the process's mark
+            cannot be reset and did not move.
+    """
+
+    seconds: float = 0.0
+    peak_bytes: int | None = None
+
+
+@contextmanager
+def measured(device: str) -> Iterator[Measured]:
+    """Time and peak memory of the block.
+
+    Args:
+        device: Where the model runs, e.g. ``cpu`` or ``cuda:0``.
+    """
+    result = Measured()
+    is_cuda = device.startswith("cuda")
+    peak = _cuda_peak(device) if is_cuda else _process_peak()
+    next(peak)
+    if is_cuda:
+        _synchronise(device)
+    started = time.perf_counter()
+    try:
+        yield result
+    finally:
+        if is_cuda:
+            _synchronise(device)
+        result.seconds = time.perf_counter() - started
+        result.peak_bytes = next(peak)
+
+
+def _synchronise(device: str) -> None:
+    import torch
+
+    torch.cuda.synchronize(device)
+
+
+def _cuda_peak(device: str) -> Iterator[int | None]:
+    import torch
+
+    before = torch.cuda.memory_allocated(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    yield None
+    yield torch.cuda.max_memory_allocated(device) - before
+
+
+def _process_peak() -> Iterator[int | None]:
+    before = _status_bytes("VmRSS")
+    try:
+        # Writing 5 resets the kernel's high-water mark of this process to what is resident now.
+        _CLEAR_REFS.write_text("5")
+        is_reset = before is not None
+    except OSError:
+        is_reset = False
+    mark = _lifetime_peak_bytes()
+    yield None
+    if is_reset and before is not None and (after := _status_bytes("VmHWM")) is not None:
+        yield max(0, after - before)
+    else:
+        moved = _lifetime_peak_bytes() - mark
+        yield moved if moved > 0 else None
+
+
+def _status_bytes(field: str) -> int | None:
+    try:
+        found = re.search(rf"^{field}:\s+(\d+) kB$", _STATUS.read_text(), re.MULTILINE)
+    except OSError:
+        return None
+    return int(found.group(1)) * 1024 if found else None
+
+
+def _lifetime_peak_bytes() -> int:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

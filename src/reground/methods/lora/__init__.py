@@ -1,0 +1,3 @@
+"""A low-rank adapter, trained on the new answer or on a chain that carries it."""
+
+__all__: list[str] = []

@@ -1,0 +1,3 @@
+"""No edit: the floor every method is compared with."""
+
+__all__: list[str] = []

@@ -1,0 +1,156 @@
+"""Training chosen parameters on a few completions: the loop that weight editors share.
+
+Axes: B rows of a batch, T tokens, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from reground.edits.records import Record
+from reground.errors import ModelError
+from reground.models.base import Query
+from reground.models.hf.adapter import HfModel
+
+__all__ = ["TrainingReport", "completion_loss", "fit_completions", "seeded", "trainable"]
+
+_NO_LABEL = -100
+
+
+class TrainingReport(Record):
+    """How a training went.
+
+    Attributes:
+        num_steps: Optimiser steps taken.
+        first_loss: Mean loss over the batches of the first pass, before its steps.
+        last_loss: The same of the last pass.
+        has_converged: Every batch was below the loss floor before the steps were used up.
+    """
+
+    num_steps: int
+    first_loss: float
+    last_loss: float
+    has_converged: bool
+
+
+@contextmanager
+def trainable(parameters: Iterable[torch.nn.Parameter]) -> Iterator[None]:
+    """Gradients for these parameters inside the block; their flags as before, and no gradients, after it."""
+    chosen = list(parameters)
+    flags = [parameter.requires_grad for parameter in chosen]
+    for parameter in chosen:
+        parameter.requires_grad_(True)
+    try:
+        yield
+    finally:
+        for parameter, flag in zip(chosen, flags, strict=True):
+            parameter.requires_grad_(flag)
+            parameter.grad = None
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Torch's random state seeded inside the block, and as it was after it."""
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+def completion_loss(module: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Mean cross-entropy over the completion tokens of a batch, natural logarithm.
+
+    Logits are made for the columns that hold completion tokens and no others.
+
+    Args:
+        module: The model.
+        batch: What ``HfModel.training_batch`` returned.
+    """
+    labels_BT = batch["labels"]
+    first = int((labels_BT != _NO_LABEL).any(dim=0).nonzero()[0])
+    num_columns = labels_BT.shape[1] - first
+    inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
+    logits_BTV = module(**inputs, use_cache=False, logits_to_keep=num_columns + 1, return_dict=True).logits
+    return functional.cross_entropy(
+        logits_BTV[:, :-1].flatten(0, 1).float(), labels_BT[:, first:].flatten(), ignore_index=_NO_LABEL
+    )
+
+
+def fit_completions(
+    model: HfModel,
+    parameters: Mapping[str, torch.nn.Parameter],
+    queries: Sequence[Query],
+    completions: Sequence[str],
+    *,
+    learning_rate: float,
+    num_steps: int,
+    loss_floor: float,
+    weight_decay: float,
+    batch_size: int,
+    ends: bool,
+) -> TrainingReport:
+    """Train ``parameters`` in place with Adam until the completions follow their prompts.
+
+    Queries are cut into batches in the order given. A pass takes one step on each batch whose loss is not yet
+    below the floor; training stops when a pass takes none. With no more edits than ``batch_size`` this is
+    plain full-batch training for at most ``num_steps`` steps.
+
+    Args:
+        model: The model; it stays in eval mode, so that an edit does not depend on dropout.
+        parameters: What is trained, by name; nothing else receives gradients.
+        queries: What is asked.
+        completions: What should follow, one for each query.
+        learning_rate: Adam's step size.
+        num_steps: Passes at most.
+        loss_floor: Mean loss of a batch below which it is left alone.
+        weight_decay: Adam's L2 penalty.
+        batch_size: Queries in one step.
+        ends: Train on the end token after each completion.
+
+    Raises:
+        ModelError: The loss or a trained parameter is no longer finite.
+    """
+    starts = range(0, len(queries), batch_size)
+    held = model.training_batch(queries, completions, ends=ends) if len(starts) == 1 else None
+    optimiser = torch.optim.Adam(parameters.values(), lr=learning_rate, weight_decay=weight_decay)
+    num_taken = 0
+    pass_losses: list[float] = []
+    has_converged = False
+    with trainable(parameters.values()):
+        for _ in range(num_steps):
+            losses = []
+            for start in starts:
+                chosen = slice(start, start + batch_size)
+                batch = held or model.training_batch(queries[chosen], completions[chosen], ends=ends)
+                loss = completion_loss(model.module, batch)
+                losses.append(float(loss.detach()))
+                if losses[-1] < loss_floor:
+                    continue
+                if not torch.isfinite(loss):
+                    raise _diverged(f"the loss is {losses[-1]} after {num_taken} steps", learning_rate)
+                optimiser.zero_grad(set_to_none=True)
+                loss.backward()  # type: ignore[no-untyped-call]
+                optimiser.step()
+                num_taken += 1
+            pass_losses.append(sum(losses) / len(losses))
+            has_converged = all(loss_value < loss_floor for loss_value in losses)
+            if has_converged:
+                break
+    for name, parameter in parameters.items():
+        if not bool(torch.isfinite(parameter).all()):
+            raise _diverged(f"{name} is not finite after {num_taken} steps", learning_rate)
+    return TrainingReport(
+        num_steps=num_taken, first_loss=pass_losses[0], last_loss=pass_losses[-1], has_converged=has_converged
+    )
+
+
+def _diverged(what: str, learning_rate: float) -> ModelError:
+    return ModelError(
+        f"training the edit diverged at learning_rate={learning_rate}: {what}.",
+        "a step size at which the loss stays finite",
+        "lower learning_rate, or load the model in float32.",
+    )

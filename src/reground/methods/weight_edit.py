@@ -1,0 +1,181 @@
+"""Edits that live in a local model's weights: applied in place, undone in reverse order, saved as tensors."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from reground.edits.records import Edit
+from reground.errors import CapabilityError, InputError, ModelError
+from reground.methods.base import require
+from reground.methods.edited import SavedEdit, WrappedModel
+from reground.models.base import Capability, Model
+from reground.models.hf.adapter import HfModel
+
+__all__ = [
+    "BASE_CHECKSUM",
+    "WeightEdit",
+    "check_base",
+    "checksum",
+    "num_bytes",
+    "read_tensors",
+    "require_edits",
+    "weights_of",
+]
+
+_TENSOR_FILE = "weights.safetensors"
+
+#: Key in the details of a saved edit: checksum of the base tensors the edit stands on.
+BASE_CHECKSUM = "base_checksum"
+
+
+def weights_of(model: Model, needs: frozenset[Capability], method_name: str) -> HfModel:
+    """The local model whose weights a method may change.
+
+    Args:
+        model: A local model, or one edited by a method that works on weights.
+        needs: What the method needs.
+        method_name: Its name, for the message.
+
+    Raises:
+        CapabilityError: The model does not offer what is needed.
+    """
+    require(model, needs, method_name)
+    inner: Model = model
+    while isinstance(inner, WrappedModel):
+        inner = inner.base
+    if not isinstance(inner, HfModel):
+        raise CapabilityError(
+            f"method {method_name!r} changes weights; those of {model.info.name!r} are out of its reach.",
+            "a model loaded by load_hf_model, edited or not",
+            "load the checkpoint, e.g. --model hf:<org>/<name>.",
+        )
+    return inner
+
+
+def require_edits(edits: Sequence[Edit], method_name: str) -> None:
+    """Raises:
+    InputError: There is nothing to train on.
+    """
+    if not edits:
+        raise InputError(
+            f"method {method_name!r} was given no edits.",
+            "at least one edit",
+            "leave the model as it is instead.",
+        )
+
+
+def checksum(tensors: Mapping[str, torch.Tensor]) -> str:
+    """SHA-256 over names and bytes of tensors, by name."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().contiguous().cpu()
+        digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)}:".encode())
+        digest.update(tensor.view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def num_bytes(tensors: Mapping[str, torch.Tensor]) -> int:
+    """Bytes that the tensors take."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+
+
+def read_tensors(folder: Path) -> dict[str, torch.Tensor]:
+    """The tensors that ``WeightEdit.save`` wrote.
+
+    Raises:
+        ModelError: They are not there, or cannot be read.
+    """
+    try:
+        tensors: dict[str, torch.Tensor] = load_file(folder / _TENSOR_FILE)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(
+            f"the tensors of the edit saved at {str(folder)!r} cannot be read.",
+            f"a {_TENSOR_FILE} written by EditedModel.save",
+            "apply the edits again and save them.",
+        ) from error
+    return tensors
+
+
+def check_base(saved: SavedEdit, base_tensors: Mapping[str, torch.Tensor], model: HfModel) -> None:
+    """Raises:
+    ModelError: The edit was made on other weights than these.
+    """
+    if saved.details.get(BASE_CHECKSUM) != checksum(base_tensors):
+        raise ModelError(
+            f"an edit of {saved.model!r} was to be put on {model.info.name!r}, whose weights differ.",
+            "the model it was saved from, with the same edits in force as then",
+            "load that model, or apply the edits anew.",
+        )
+
+
+class WeightEdit(WrappedModel):
+    """A local model with changed weights.
+
+    While it is in force nothing under it may be restored: edits come off in reverse order.
+
+    Args:
+        base: The model as it was handed to the editor.
+        local: Where the weights are.
+        saved: What is kept of the edits, without tensors.
+        base_tensors: The tensors the edit stands on, as they were before it.
+        edit_tensors: Called on saving: what has to be kept.
+        undo: Called once on restoring; afterwards the module is bit for bit what it was.
+    """
+
+    def __init__(
+        self,
+        base: Model,
+        local: HfModel,
+        saved: SavedEdit,
+        *,
+        base_tensors: Mapping[str, torch.Tensor],
+        edit_tensors: Callable[[], dict[str, torch.Tensor]],
+        undo: Callable[[], None],
+    ) -> None:
+        super().__init__(base, saved)
+        self._local = local
+        self._base_tensors = base_tensors
+        self._edit_tensors = edit_tensors
+        self._undo = undo
+        local.edits_in_force.append(self)
+
+    def restore(self) -> None:
+        """Undo all edits. Calling it twice is harmless.
+
+        Raises:
+            InputError: A later edit on the same model is still in force.
+        """
+        if self.is_restored:
+            return
+        self._require_top("undone")
+        self._undo()
+        self._local.edits_in_force.pop()
+        super().restore()
+
+    def save(self, folder: Path) -> None:
+        """Write settings, edits and tensors, without the base weights.
+
+        Raises:
+            InputError: The edits have been undone, or a later edit is in force on top of them.
+        """
+        if not self.is_restored:
+            self._require_top("saved")
+        details = {**self.saved.details, BASE_CHECKSUM: checksum(self._base_tensors)}
+        self.saved = self.saved.model_copy(update={"details": details})
+        super().save(folder)
+        tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in self._edit_tensors().items()}
+        save_file(tensors, folder / _TENSOR_FILE)
+
+    def _require_top(self, what: str) -> None:
+        if self._local.edits_in_force[-1] is not self:
+            raise InputError(
+                f"an edit by {self.saved.method!r} was to be {what} under a later edit of the same model.",
+                "the latest edit in force",
+                "restore the later edits first; nested `with` blocks do it in the right order.",
+            )

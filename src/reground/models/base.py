@@ -1,0 +1,109 @@
+"""The model seam: what every model declares and answers.
+
+Axes used in this package: B queries in a batch, T tokens, V vocabulary, H hidden width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, Protocol, runtime_checkable
+
+from reground.edits.records import ImageRef, Record
+from reground.edits.traces import Delimiters
+
+__all__ = ["Capability", "Delimiters", "Model", "ModelInfo", "Output", "Query", "TargetScore"]
+
+#: What a model can offer and a method can need: free generation; teacher-forced scores; access to hidden states;
+#: access to weights (and so gradients); a note in the prompt.
+Capability = Literal["generate", "score", "hidden_states", "weights", "notes"]
+
+
+class Query(Record):
+    """One question to a model.
+
+    Attributes:
+        question: The text of the question.
+        image: What it is about, if anything.
+        note: Text put before the question in the same turn: where context editors state their facts.
+        options: Choices; printed after the question as lettered lines.
+        is_thinking: False asks for the answer with an empty chain.
+    """
+
+    question: str
+    image: ImageRef | None = None
+    note: str | None = None
+    options: tuple[str, ...] = ()
+    is_thinking: bool = True
+
+
+class Output(Record):
+    """What a model wrote.
+
+    Attributes:
+        text: The generated text; delimiters kept, end and padding tokens removed.
+        num_tokens: Generated tokens, the end token excluded.
+        is_truncated: The token budget ended the text.
+    """
+
+    text: str
+    num_tokens: int
+    is_truncated: bool
+
+
+class TargetScore(Record):
+    """Teacher-forced score of one target text.
+
+    Attributes:
+        top1_share: Share in [0, 1] of target tokens that are the most likely token when all tokens before them are
+            the target's own.
+        log_prob: Sum of log-probabilities of the target tokens, natural logarithm.
+        num_tokens: Target tokens counted.
+    """
+
+    top1_share: float
+    log_prob: float
+    num_tokens: int
+
+
+class ModelInfo(Record):
+    """What produced an output: name, revision, number format, device."""
+
+    name: str
+    revision: str
+    dtype: str
+    device: str
+    num_parameters: int | None = None
+
+
+@runtime_checkable
+class Model(Protocol):
+    """Anything that answers queries: a local model, an endpoint, a script, or an edited model."""
+
+    @property
+    def info(self) -> ModelInfo: ...
+
+    @property
+    def capabilities(self) -> frozenset[Capability]: ...
+
+    @property
+    def delimiters(self) -> Delimiters: ...
+
+    def generate(
+        self,
+        queries: Sequence[Query],
+        *,
+        max_new_tokens: int = 96,
+        temperature: float = 0.0,
+        num_samples: int = 1,
+        seed: int = 0,
+    ) -> list[list[Output]]:
+        """Answers in the order of ``queries``, ``num_samples`` each; greedy if ``temperature`` is 0."""
+        ...
+
+    def score(self, queries: Sequence[Query], targets: Sequence[str]) -> list[TargetScore]:
+        """Teacher-forced score of ``targets[i]`` put straight after the prompt of ``queries[i]``."""
+        ...
+
+    def fingerprint(self, queries: Sequence[Query]) -> str:
+        """SHA-256 over the bytes of the next-token logits of ``queries``; equal if and only if they are bit-equal."""
+        ...

@@ -1,0 +1,633 @@
+"""Vision-language models loaded with ``transformers``, behind the model seam.
+
+Each image is encoded once and its features are kept; prompts enter the text model as embeddings. So a hundred
+questions about one image pass the vision tower once, and a method that trains the text model never runs the
+tower.
+
+Axes: B rows of a batch, T tokens, V vocabulary, H hidden width.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
+from transformers import (
+    AutoConfig,
+    AutoModelForImageTextToText,
+    AutoProcessor,
+    GenerationConfig,
+    LogitsProcessorList,
+)
+from transformers.utils import logging as progress
+
+from reground.edits.images import image_key, open_image
+from reground.edits.records import ImageRef
+from reground.errors import InputError, ModelError
+from reground.models.base import Capability, Delimiters, ModelInfo, Output, Query, TargetScore
+from reground.models.hf.checkpoint import (
+    align_memory,
+    check_finite,
+    folder_revision,
+    parse_device,
+    parse_dtype,
+    read_delimiters,
+    resolve_source,
+)
+from reground.models.hf.family import EncodedFrame, Family, family_of
+from reground.models.hf.image_cache import ImageCache
+from reground.models.hf.sampling import SeededSampling, sample_seed
+from reground.models.prompts import prompt_text
+
+__all__ = ["HfModel", "load_hf_model"]
+
+_CAPABILITIES: frozenset[Capability] = frozenset({"generate", "score", "hidden_states", "weights", "notes"})
+
+# What transformers and what it stands on raise on a checkpoint that is damaged or not one.
+_LOAD_ERRORS = (
+    OSError,
+    ValueError,
+    KeyError,
+    RuntimeError,
+    ImportError,
+    TypeError,
+    SafetensorError,
+    StrictDataclassError,
+)
+
+#: Label of positions that carry no loss, as ``transformers`` and ``torch`` have it.
+_NO_LABEL = -100
+
+
+def load_hf_model(
+    path_or_name: str,
+    *,
+    name: str | None = None,
+    dtype: str | None = None,
+    device: str | None = None,
+    device_map: str | Mapping[str, Any] | None = None,
+    batch_size: int = 64,
+    image_cache_bytes: int = 256 << 20,
+) -> HfModel:
+    """A local vision-language model, ready to answer and to be edited.
+
+    Args:
+        path_or_name: A checkpoint folder, or a name on the hub.
+        name: What results call it; ``path_or_name`` if None.
+        dtype: ``float32``, ``bfloat16`` or ``float16``; as stored if None.
+        device: Where to run, e.g. ``cuda:0``; the best there is if None.
+        device_map: Handed to ``from_pretrained`` to spread a large model; not together with ``device``.
+        batch_size: Rows in one pass; results do not depend on it but for rounding.
+        image_cache_bytes: Image features kept between calls; 0 encodes every image every time.
+
+    Raises:
+        ModelError: Not a checkpoint; weights missing, unreadable or not finite; no chat template.
+        CapabilityError: No family is described for this architecture.
+        InputError: A dtype, device or size that cannot be used.
+    """
+    if device is not None and device_map is not None:
+        raise InputError(
+            f"both device={device!r} and device_map={device_map!r} were given.", "one of them", "drop one."
+        )
+    if batch_size < 1 or image_cache_bytes < 0:
+        raise InputError(
+            f"batch_size={batch_size}, image_cache_bytes={image_cache_bytes} were given.",
+            "a batch_size of at least 1, image_cache_bytes of at least 0",
+            "leave them out for the defaults.",
+        )
+    source, folder = resolve_source(path_or_name)
+    wanted_dtype = parse_dtype(dtype)
+    wanted_device = parse_device(device)
+    placement: dict[str, Any] = {} if device_map is None else {"device_map": device_map}
+    try:
+        config = AutoConfig.from_pretrained(source)
+        family = family_of(config, path_or_name)
+        processor = AutoProcessor.from_pretrained(source)
+        with _quiet(is_quiet=folder is not None):
+            module, report = AutoModelForImageTextToText.from_pretrained(
+                source, dtype=wanted_dtype, output_loading_info=True, **placement
+            )
+    except _LOAD_ERRORS as error:
+        raise _unreadable(path_or_name, error) from error
+    _check_complete(report, path_or_name)
+    check_finite(module, path_or_name)
+    if device_map is None:
+        module.to(wanted_device)
+    align_memory(module)
+    module.requires_grad_(False).eval()
+    thinking_prompt = _render(processor, Query(question="?"), path_or_name)
+    info = ModelInfo(
+        name=name or path_or_name,
+        revision=folder_revision(folder)
+        if folder
+        else str(getattr(config, "_commit_hash", None) or "unknown"),
+        dtype=str(module.dtype).removeprefix("torch."),
+        device=str(module.get_input_embeddings().weight.device),
+        num_parameters=sum(parameter.numel() for parameter in module.parameters()),
+    )
+    return HfModel(
+        module,
+        processor,
+        family,
+        info,
+        read_delimiters(processor.tokenizer, folder, thinking_prompt=thinking_prompt),
+        batch_size=batch_size,
+        image_cache_bytes=image_cache_bytes,
+    )
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One sequence before padding.
+
+    Attributes:
+        text: The prompt with image placeholders written out.
+        ids: Its tokens, and after them those of a completion if there is one.
+        frames: Features for the image tokens, in order.
+        num_completion: How many of ``ids``, at the end, are the completion's.
+        image: Content key of the image; empty if there is none.
+    """
+
+    text: str
+    ids: tuple[int, ...]
+    frames: tuple[torch.Tensor, ...]
+    num_completion: int = 0
+    image: str = ""
+
+
+class HfModel:
+    """A loaded model. ``load_hf_model`` makes one; methods reach its weights through the members below.
+
+    Attributes:
+        module: The ``transformers`` module itself, in eval mode, no parameter asking for gradients.
+        processor: The checkpoint's own processor.
+        family: Where the parts of this architecture are.
+        images: The cache of image features.
+        batch_size: Rows in one pass.
+        edits_in_force: Weight edits now applied, oldest first; kept by the methods so that they are undone in
+            order.
+    """
+
+    def __init__(
+        self,
+        module: Any,
+        processor: Any,
+        family: Family,
+        info: ModelInfo,
+        delimiters: Delimiters,
+        *,
+        batch_size: int = 64,
+        image_cache_bytes: int = 256 << 20,
+    ) -> None:
+        self.module = module
+        self.processor = processor
+        self.family = family
+        self.images = ImageCache(image_cache_bytes)
+        self.batch_size = batch_size
+        self.edits_in_force: list[object] = []
+        self._info = info
+        self._delimiters = delimiters
+        self._vision_epoch = 0
+        self._image_token_id: int = module.config.image_token_id
+        self._image_token: str = processor.tokenizer.convert_ids_to_tokens(self._image_token_id)
+        self._end_ids = _end_ids(module, processor.tokenizer)
+        pad = processor.tokenizer.pad_token_id
+        self._pad_id: int = self._end_ids[0] if pad is None else pad
+        template_can_skip_chain = self._rendered(Query(question="?")) != self._rendered(
+            Query(question="?", is_thinking=False)
+        )
+        self._adds_empty_chain = delimiters.writes_chain and not template_can_skip_chain
+
+    # What every model declares and answers.
+
+    @property
+    def info(self) -> ModelInfo:
+        """Name, revision, number format and device."""
+        return self._info
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """All of them: the weights are here."""
+        return _CAPABILITIES
+
+    @property
+    def delimiters(self) -> Delimiters:
+        """How this model marks its chain and its answer."""
+        return self._delimiters
+
+    def generate(
+        self,
+        queries: Sequence[Query],
+        *,
+        max_new_tokens: int = 96,
+        temperature: float = 0.0,
+        num_samples: int = 1,
+        seed: int = 0,
+    ) -> list[list[Output]]:
+        """Answers in the order of ``queries``, ``num_samples`` each; greedy if ``temperature`` is 0.
+
+        Decoding settings that a checkpoint brings along (penalties, top-k and so on) are not used. A sample
+        depends on the query and the seed alone, not on the batch it is drawn in; the global random state is
+        left as it was.
+
+        Raises:
+            InputError: A setting is out of range, or a prompt is longer than the model reads.
+        """
+        if max_new_tokens < 1 or num_samples < 1 or temperature < 0:
+            raise InputError(
+                f"{max_new_tokens=}, {num_samples=}, {temperature=} were given.",
+                "at least one token, at least one sample, a temperature of 0 or more",
+                "correct the decoding settings.",
+            )
+        rows = [self._prompt_row(query) for query in queries]
+        num_drawn = num_samples if temperature > 0 else 1
+        jobs = [(index, sample) for index in range(len(rows)) for sample in range(num_drawn)]
+        outputs: dict[tuple[int, int], Output] = {}
+        for batch in self._batches([len(rows[index].ids) for index, _ in jobs]):
+            chosen = [jobs[position] for position in batch]
+            seeds = [
+                sample_seed(rows[index].text, rows[index].image, sample, seed) for index, sample in chosen
+            ]
+            texts = self._generate_batch(
+                [rows[index] for index, _ in chosen],
+                seeds,
+                max_new_tokens=max_new_tokens,
+                temperature=temperature,
+            )
+            outputs.update(zip(chosen, texts, strict=True))
+        return [
+            [outputs[index, sample % num_drawn] for sample in range(num_samples)]
+            for index in range(len(rows))
+        ]
+
+    @torch.no_grad()
+    def score(self, queries: Sequence[Query], targets: Sequence[str]) -> list[TargetScore]:
+        """Teacher-forced score of ``targets[i]`` put straight after the prompt of ``queries[i]``.
+
+        A target is cut into tokens as a continuation of its prompt. If the prompt ends in neither a special
+        token nor white space, a space is put between, as a model would write one.
+
+        Raises:
+            InputError: Not one target for each query, or a target without tokens.
+        """
+        rows = self._completed_rows(queries, targets, ends=False)
+        scores: dict[int, TargetScore] = {}
+        for batch in self._batches([len(row.ids) for row in rows]):
+            chosen = [rows[position] for position in batch]
+            logits_BTV = self._forward(chosen, keep=1 + max(row.num_completion for row in chosen))
+            for position, row, logits_TV in zip(batch, chosen, logits_BTV, strict=True):
+                scores[position] = _target_score(logits_TV[-row.num_completion - 1 : -1], row)
+        return [scores[position] for position in range(len(rows))]
+
+    @torch.no_grad()
+    def fingerprint(self, queries: Sequence[Query]) -> str:
+        """SHA-256 over the bytes of the next-token logits of ``queries``: equal iff those are bit-equal."""
+        rows = [self._prompt_row(query) for query in queries]
+        last: dict[int, bytes] = {}
+        for batch in self._batches([len(row.ids) for row in rows]):
+            logits_BV = self._forward([rows[position] for position in batch], keep=1)[:, -1].float().cpu()
+            last.update(
+                (position, row_V.numpy().tobytes()) for position, row_V in zip(batch, logits_BV, strict=True)
+            )
+        return hashlib.sha256(b"".join(last[position] for position in range(len(rows)))).hexdigest()
+
+    # What methods that change weights use.
+
+    @property
+    def device(self) -> torch.device:
+        """Where inputs go."""
+        device: torch.device = self.module.get_input_embeddings().weight.device
+        return device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Number format of the weights."""
+        dtype: torch.dtype = self.module.dtype
+        return dtype
+
+    @property
+    def text_layers(self) -> torch.nn.ModuleList:
+        """The layers of the text model, first to last."""
+        layers: torch.nn.ModuleList = self.module.get_submodule(self.family.text_layers)
+        return layers
+
+    def layer_path(self, layer: int, part: str = "") -> str:
+        """Dotted path of a text layer, or of a part of it.
+
+        Args:
+            layer: Index from 0; negative counts from the last.
+            part: Path within the layer, e.g. ``self_attn.q_proj``; ``mlp`` is whatever this family calls its
+                MLP.
+
+        Raises:
+            InputError: There is no such layer or part.
+        """
+        num_layers = len(self.text_layers)
+        if not -num_layers <= layer < num_layers:
+            raise InputError(
+                f"text layer {layer} of {self.info.name!r} was asked for.",
+                f"{-num_layers} to {num_layers - 1}",
+                "correct the method's `layers`.",
+            )
+        inner = self.family.mlp + part.removeprefix("mlp") if part.split(".")[0] == "mlp" else part
+        path = f"{self.family.text_layers}.{layer % num_layers}" + (f".{inner}" if inner else "")
+        try:
+            self.module.get_submodule(path)
+        except AttributeError as error:
+            parts = sorted(name for name, _ in self.text_layers[layer].named_modules() if name)
+            raise InputError(
+                f"the part {part!r} of text layer {layer} of {self.info.name!r} was asked for.",
+                ", ".join(parts),
+                "correct the method's `modules`.",
+            ) from error
+        return path
+
+    def layer_parameters(self, layer: int, part: str = "mlp") -> dict[str, torch.nn.Parameter]:
+        """Parameters of a part of a text layer, by their full names in ``module``."""
+        path = self.layer_path(layer, part)
+        return {
+            f"{path}.{name}": parameter
+            for name, parameter in self.module.get_submodule(path).named_parameters()
+        }
+
+    def invalidate_images(self) -> None:
+        """Forget all image features: to be called after any change to the tower or the connector."""
+        self._vision_epoch += 1
+        self.images.clear()
+
+    @torch.no_grad()
+    def training_batch(
+        self, queries: Sequence[Query], completions: Sequence[str], *, ends: bool = True
+    ) -> dict[str, torch.Tensor]:
+        """Inputs for one teacher-forced pass over all rows, to be used for any number of steps.
+
+        Args:
+            queries: What is asked.
+            completions: What should be written after each prompt, delimiters included.
+            ends: Put the end token after each completion, and train on it.
+
+        Returns:
+            ``inputs_embeds`` (BTH, left-padded), ``attention_mask``, ``position_ids`` and ``labels`` (BT;
+            -100 outside the completion). The embeddings carry no gradient: they hold for methods that train
+            neither the token embeddings nor the vision side.
+        """
+        rows = self._completed_rows(queries, completions, ends=ends)
+        batch = self._collate(rows)
+        length = batch["attention_mask"].shape[1]
+        labels_BT = torch.full((len(rows), length), _NO_LABEL, dtype=torch.long)
+        for index, row in enumerate(rows):
+            labels_BT[index, length - row.num_completion :] = torch.tensor(row.ids[-row.num_completion :])
+        return {**batch, "labels": labels_BT.to(self.device)}
+
+    # Prompts, batches, passes.
+
+    def _rendered(self, query: Query) -> str:
+        return _render(self.processor, query, self.info.name)
+
+    def _prompt_row(self, query: Query) -> _Row:
+        key = image_key(query.image) if query.image else ""
+        frames = self._frames(query.image, key) if query.image else ()
+        text = self._rendered(query)
+        if not query.is_thinking and self._adds_empty_chain:
+            opening = "" if self.delimiters.template_opens_chain else self.delimiters.chain_open
+            text = text.rstrip() + opening + self.delimiters.chain_close
+        pieces = text.split(self._image_token)
+        if len(pieces) != len(frames) + 1:
+            raise InputError(
+                f"a prompt has {len(pieces) - 1} image places for {len(frames)} frames: {query.question!r}.",
+                f"one place for each frame, and no {self._image_token!r} in question, note or options",
+                "take the image token out of the text, or correct the checkpoint's chat template.",
+            )
+        expanded = pieces[0] + "".join(
+            frame.placeholder + piece for frame, piece in zip(frames, pieces[1:], strict=True)
+        )
+        ids = self._tokenise(expanded)
+        self._check_length(len(ids), query.question)
+        num_features = sum(len(frame.features_TH) for frame in frames)
+        num_places = ids.count(self._image_token_id)
+        if num_places != num_features:
+            raise ModelError(
+                f"{self.info.name!r} puts {num_places} image tokens in a prompt for {num_features} features.",
+                "a processor that fits the model's vision tower and connector",
+                "load the processor that was saved with this model.",
+            )
+        features = tuple(frame.features_TH for frame in frames)
+        return _Row(expanded, ids, features, image=key)
+
+    def _completed_rows(
+        self, queries: Sequence[Query], completions: Sequence[str], *, ends: bool
+    ) -> list[_Row]:
+        if len(queries) != len(completions):
+            raise InputError(
+                f"{len(completions)} completions were given for {len(queries)} queries.",
+                "one for each query",
+                "pair them up.",
+            )
+        return [
+            self._with_completion(self._prompt_row(query), completion, ends=ends)
+            for query, completion in zip(queries, completions, strict=True)
+        ]
+
+    def _with_completion(self, row: _Row, completion: str, *, ends: bool) -> _Row:
+        is_set_off = row.text[-1:].isspace() or row.ids[-1] in self.processor.tokenizer.all_special_ids
+        glue = "" if is_set_off or completion[:1].isspace() else " "
+        joint = self._tokenise(row.text + glue + completion)
+        # Where a token straddles the seam, the prompt keeps its own tokens: it is the completion that is
+        # free.
+        is_clean = joint[: len(row.ids)] == row.ids
+        written = joint[len(row.ids) :] if is_clean else self._tokenise(glue + completion)
+        if ends:
+            written = (*written, self._end_ids[0])
+        if not completion.strip() or not written:
+            raise InputError(
+                f"the completion {completion!r} holds no tokens.",
+                "a text that is not blank",
+                "give the answer's text.",
+            )
+        if self._image_token_id in written:
+            raise InputError(
+                f"the completion {completion!r} holds the image token {self._image_token!r}.",
+                "text alone",
+                "take the token out.",
+            )
+        self._check_length(len(row.ids) + len(written), completion)
+        return _Row(row.text, row.ids + written, row.frames, len(written), row.image)
+
+    def _tokenise(self, text: str) -> tuple[int, ...]:
+        tokenizer = self.processor.tokenizer
+        starts_itself = bool(tokenizer.bos_token) and text.startswith(tokenizer.bos_token)
+        ids: Sequence[int] = tokenizer(text, add_special_tokens=not starts_itself)["input_ids"]
+        return tuple(ids)
+
+    def _check_length(self, num_tokens: int, text: str) -> None:
+        limit = getattr(self.module.config.get_text_config(), "max_position_embeddings", None)
+        if limit is not None and num_tokens > limit:
+            raise InputError(
+                f"the prompt of {text[:60]!r} has {num_tokens} tokens.",
+                f"at most {limit}, which is what {self.info.name!r} reads",
+                "shorten the question or the notes, or use fewer or smaller images.",
+            )
+
+    def _frames(self, image: ImageRef, content_key: str) -> tuple[EncodedFrame, ...]:
+        key = f"{self._vision_epoch}:{content_key}"
+        frames = self.images.get(key)
+        if frames is None:
+            # One frame at a time: features must not depend on which images happen to come together.
+            with torch.no_grad():
+                frames = tuple(
+                    self.family.encode(self.module, self.processor, picture) for picture in open_image(image)
+                )
+            self.images.put(key, frames)
+        return frames
+
+    def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
+        """Positions in batches of similar length, the longest first: what does not fit fails at once."""
+        order = sorted(range(len(lengths)), key=lambda position: -lengths[position])
+        for start in range(0, len(order), self.batch_size):
+            yield order[start : start + self.batch_size]
+
+    @torch.no_grad()
+    def _collate(self, rows: Sequence[_Row]) -> dict[str, torch.Tensor]:
+        length = max(len(row.ids) for row in rows)
+        ids_BT = torch.full((len(rows), length), self._pad_id, dtype=torch.long)
+        mask_BT = torch.zeros((len(rows), length), dtype=torch.long)
+        image_BT = torch.zeros((len(rows), length), dtype=torch.bool)
+        for index, row in enumerate(rows):
+            ids_BT[index, length - len(row.ids) :] = torch.tensor(row.ids)
+            mask_BT[index, length - len(row.ids) :] = 1
+            image_BT[index] = (ids_BT[index] == self._image_token_id) & (mask_BT[index] == 1)
+        embeds_BTH: torch.Tensor = self.module.get_input_embeddings()(ids_BT.to(self.device))
+        features = [frame_TH for row in rows for frame_TH in row.frames]
+        if features:
+            embeds_BTH = embeds_BTH.clone()
+            embeds_BTH[image_BT.to(self.device)] = torch.cat(features).to(embeds_BTH.device, embeds_BTH.dtype)
+        mask_BT = mask_BT.to(self.device)
+        return {
+            "inputs_embeds": embeds_BTH,
+            "attention_mask": mask_BT,
+            "position_ids": (mask_BT.cumsum(-1) - 1).clamp(min=0),
+        }
+
+    def _forward(self, rows: Sequence[_Row], *, keep: int) -> torch.Tensor:
+        """Logits (BTV) of the last ``keep`` positions only: prompts are long and vocabularies large."""
+        logits_BTV: torch.Tensor = self.module(
+            **self._collate(rows), use_cache=False, logits_to_keep=keep, return_dict=True
+        ).logits
+        return logits_BTV
+
+    @torch.no_grad()
+    def _generate_batch(
+        self, rows: Sequence[_Row], seeds: Sequence[int], *, max_new_tokens: int, temperature: float
+    ) -> list[Output]:
+        settings = GenerationConfig(
+            max_new_tokens=max_new_tokens,
+            do_sample=False,
+            num_beams=1,
+            repetition_penalty=1.0,
+            no_repeat_ngram_size=0,
+            temperature=1.0,
+            top_p=1.0,
+            top_k=50,
+            use_cache=True,
+            eos_token_id=list(self._end_ids),
+            pad_token_id=self._pad_id,
+        )
+        noise = [SeededSampling(seeds, temperature, self.device)] if temperature > 0 else []
+        ids_BT = self.module.generate(
+            **self._collate(rows), generation_config=settings, logits_processor=LogitsProcessorList(noise)
+        )
+        return [self._output(ids) for ids in ids_BT.tolist()]
+
+    def _output(self, ids: list[int]) -> Output:
+        ends = [position for position, token in enumerate(ids) if token in self._end_ids]
+        written = [token for token in ids[: ends[0] if ends else len(ids)] if token != self._pad_id]
+        text = self.processor.tokenizer.decode(
+            written, skip_special_tokens=False, clean_up_tokenization_spaces=False
+        )
+        return Output(text=text, num_tokens=len(written), is_truncated=not ends)
+
+
+def _render(processor: Any, query: Query, source: str) -> str:
+    parts: list[dict[str, str]] = [{"type": "image"} for _ in (query.image.frames if query.image else ())]
+    parts.append({"type": "text", "text": prompt_text(query)})
+    try:
+        text: str = processor.apply_chat_template(
+            [{"role": "user", "content": parts}],
+            tokenize=False,
+            add_generation_prompt=True,
+            enable_thinking=query.is_thinking,
+        )
+    except ValueError as error:
+        raise ModelError(
+            f"{source!r} has no usable chat template: {error}",
+            "a checkpoint whose processor carries a chat template",
+            "save one with the processor (chat_template.jinja in the checkpoint folder).",
+        ) from error
+    return text
+
+
+def _target_score(logits_TV: torch.Tensor, row: _Row) -> TargetScore:
+    target_T = torch.tensor(row.ids[-row.num_completion :], device=logits_TV.device)
+    log_probs_TV = logits_TV.float().log_softmax(-1)
+    is_top_T = logits_TV.argmax(-1) == target_T
+    return TargetScore(
+        top1_share=int(is_top_T.sum()) / row.num_completion,
+        log_prob=float(log_probs_TV.gather(-1, target_T[:, None]).sum()),
+        num_tokens=row.num_completion,
+    )
+
+
+def _end_ids(module: Any, tokenizer: Any) -> tuple[int, ...]:
+    """Tokens that end an answer; the first is the one to train on."""
+    stated = module.generation_config.eos_token_id
+    many = stated if isinstance(stated, list) else [stated]
+    turn_end = tokenizer.get_vocab().get("<end_of_utterance>")
+    found = [token for token in (tokenizer.eos_token_id, *many, turn_end) if token is not None]
+    if not found:
+        raise ModelError(
+            "the checkpoint states no end token.",
+            "an eos_token in the tokenizer or an eos_token_id in the generation config",
+            "save the tokenizer with its eos_token set.",
+        )
+    return tuple(dict.fromkeys(found))
+
+
+@contextmanager
+def _quiet(*, is_quiet: bool) -> Iterator[None]:
+    """No progress bars inside the block: reading a folder is quick, a download is not."""
+    was_shown = progress.is_progress_bar_enabled()
+    if is_quiet:
+        progress.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if is_quiet and was_shown:
+            progress.enable_progress_bar()
+
+
+def _check_complete(report: Mapping[str, Any], source: str) -> None:
+    absent = sorted(str(name) for name in report.get("missing_keys", ()))
+    misfits = sorted(str(entry) for entry in report.get("mismatched_keys", ()))
+    if absent or misfits:
+        first = (absent or misfits)[0]
+        raise ModelError(
+            f"the weights at {source!r} do not cover the model: "
+            f"{len(absent) + len(misfits)} tensors are missing or misshapen, the first is {first}.",
+            "a checkpoint with every tensor its config calls for",
+            "save or download the checkpoint again.",
+        )
+
+
+def _unreadable(source: str, error: Exception) -> ModelError:
+    first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return ModelError(
+        f"the checkpoint {source!r} cannot be loaded: {first_line}",
+        "a folder or hub name with config, weights (safetensors) and processor of one model",
+        "check that all files are there and whole; for a hub name, that it exists and the network is up.",
+    )

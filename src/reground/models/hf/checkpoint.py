@@ -1,0 +1,191 @@
+"""What is checked and read of a checkpoint before and just after its weights are loaded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+
+from reground.errors import InputError, ModelError
+from reground.models.base import Delimiters
+
+__all__ = [
+    "align_memory",
+    "check_finite",
+    "folder_revision",
+    "parse_device",
+    "parse_dtype",
+    "read_delimiters",
+    "resolve_source",
+]
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+#: Bytes of each end of a weights file that go into a folder's revision.
+_SAMPLE_BYTES = 1 << 20
+
+
+def resolve_source(path_or_name: str) -> tuple[str, Path | None]:
+    """What to hand to ``from_pretrained``, and the folder if it is one.
+
+    Raises:
+        ModelError: It reads as a path, but no checkpoint is there.
+    """
+    folder = Path(path_or_name).expanduser()
+    is_hub_name = path_or_name.count("/") == 1 and not path_or_name.startswith((".", "~", os.sep))
+    if not folder.exists() and is_hub_name:
+        return path_or_name, None
+    if not folder.is_dir():
+        raise ModelError(
+            f"no checkpoint folder at {path_or_name!r}.",
+            "a folder written by save_pretrained, or a hub name such as org/name",
+            "check the path; `reground models list` shows the built-in models.",
+        )
+    if not (folder / "config.json").is_file():
+        raise ModelError(
+            f"{path_or_name!r} is a folder without a config.json, so it is not a checkpoint.",
+            "a folder with config.json, weights and the processor's files",
+            "point at the folder that save_pretrained wrote, for model and processor both.",
+        )
+    return str(folder), folder
+
+
+def parse_dtype(name: str | None) -> torch.dtype | str:
+    """The number format of that name, or ``auto`` (as stored) for None.
+
+    Raises:
+        InputError: Not a name of a number format.
+    """
+    if name is None:
+        return "auto"
+    if name not in _DTYPES:
+        raise InputError(
+            f"dtype {name!r} was asked for.",
+            ", ".join(_DTYPES),
+            "leave it out to keep the dtype of the weights.",
+        )
+    return _DTYPES[name]
+
+
+def parse_device(name: str | None) -> torch.device:
+    """The device of that name; CUDA where there is one, else the CPU, for None.
+
+    Raises:
+        InputError: Not a device, or one this machine does not have.
+    """
+    if name is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise InputError(
+            f"device {name!r} was asked for; it cannot be used here.",
+            "cpu, or a device that torch sees on this machine, e.g. cuda:0",
+            "leave it out to take the best one there is.",
+        ) from error
+    return device
+
+
+def check_finite(module: torch.nn.Module, source: str) -> None:
+    """Raises:
+    ModelError: A weight is NaN or infinite; the message names the first such tensor.
+    """
+    for name, parameter in module.named_parameters():
+        if not bool(torch.isfinite(parameter).all()):
+            raise ModelError(
+                f"the weights at {source!r} are not finite: {name} holds NaN or infinity.",
+                "weights that are finite numbers",
+                "train or download the checkpoint again; half precision may have overflowed in saving.",
+            )
+
+
+def align_memory(module: torch.nn.Module) -> None:
+    """Give every weight on a CPU memory of its own, aligned as torch aligns it.
+
+    Weights mapped from a file lie where the file has them, and matrix kernels round differently for data that is
+    not aligned: without this, a copy of a model can differ from the model in the last bit.
+    """
+    for parameter in module.parameters():
+        if parameter.device.type == "cpu":
+            parameter.data = parameter.data.clone()
+
+
+def folder_revision(folder: Path) -> str:
+    """A content id of a checkpoint folder.
+
+    Small files count whole, weights by their size and both ends of each file, so that large checkpoints open
+    fast.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(folder.iterdir()):
+        if path.suffix not in (".json", ".jinja", ".safetensors", ".model") or not path.is_file():
+            continue
+        size = path.stat().st_size
+        digest.update(f"{path.name}:{size}:".encode())
+        with path.open("rb") as file:
+            digest.update(file.read(_SAMPLE_BYTES))
+            if size > _SAMPLE_BYTES:
+                file.seek(max(size - _SAMPLE_BYTES, _SAMPLE_BYTES))
+                digest.update(file.read())
+    return f"sha256:{digest.hexdigest()[:16]}"
+
+
+def read_delimiters(tokenizer: Any, folder: Path | None, *, thinking_prompt: str) -> Delimiters:
+    """How this checkpoint marks chain and answer.
+
+    In order: ``reground.json`` in the folder (``{"delimiters": {...}}``); the tokenizer's own settings under
+    the same key; a ``<think>`` token; else the model writes no chain. Whether the chat template opens the
+    chain is read off ``thinking_prompt`` unless it was stated.
+
+    Raises:
+        ModelError: ``reground.json`` does not hold delimiters.
+    """
+    stated = _stated_delimiters(tokenizer, folder)
+    known = tokenizer.get_vocab()
+    if stated is None and "<think>" not in known:
+        return Delimiters(writes_chain=False, answer_open=None, answer_close=None)
+    if stated is None:
+        has_answer_tags = "<answer>" in known
+        stated = {} if has_answer_tags else {"answer_open": None, "answer_close": None}
+    try:
+        delimiters = Delimiters.model_validate(stated)
+    except ValidationError as error:
+        raise ModelError(
+            f"the delimiters of the checkpoint do not fit: {error.errors()[0]['msg']} in {stated!r}.",
+            "fields " + ", ".join(Delimiters.model_fields),
+            "correct reground.json in the checkpoint folder.",
+        ) from error
+    if "template_opens_chain" in stated:
+        return delimiters
+    opens = thinking_prompt.rstrip().endswith(delimiters.chain_open)
+    return delimiters.model_copy(update={"template_opens_chain": opens})
+
+
+def _stated_delimiters(tokenizer: Any, folder: Path | None) -> dict[str, Any] | None:
+    stated: Any = None
+    path = folder / "reground.json" if folder else None
+    if path is not None and path.is_file():
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            stated = content.get("delimiters")
+        except (json.JSONDecodeError, AttributeError, UnicodeDecodeError) as error:
+            raise ModelError(
+                f"{str(path)!r} cannot be read as settings.",
+                'a JSON object such as {"delimiters": {"chain_open": "<think>"}}',
+                "correct the file or remove it.",
+            ) from error
+    if stated is None:
+        stated = tokenizer.init_kwargs.get("delimiters")
+    if stated is not None and not isinstance(stated, dict):
+        raise ModelError(
+            f"the delimiters of the checkpoint are {stated!r}.",
+            "a JSON object with fields " + ", ".join(Delimiters.model_fields),
+            "correct reground.json in the checkpoint folder.",
+        )
+    return stated

@@ -1,0 +1,88 @@
+"""The seam between the adapter and one family of vision-language models.
+
+A family says where things are in its module tree and how one frame becomes features. Everything else
+(prompts, batches, decoding, scores, the image cache) is the same for all families and lives in ``adapter``.
+
+Axes: T image tokens of one frame, H hidden width of the text model.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from PIL import Image
+
+from reground.errors import CapabilityError
+
+__all__ = ["FAMILIES", "EncodedFrame", "Family", "family_of", "processed_image"]
+
+#: Config class of a checkpoint -> where its family is described. A new family is one file and one line here.
+FAMILIES: dict[str, str] = {
+    "Idefics3Config": "reground.models.hf.idefics3:FAMILY",
+    "LlavaConfig": "reground.models.hf.llava:FAMILY",
+}
+
+
+@dataclass(frozen=True)
+class EncodedFrame:
+    """One frame as the text model receives it.
+
+    Attributes:
+        features_TH: What replaces the embeddings of the frame's image tokens, in order.
+        placeholder: Text that stands for the frame in the prompt; it holds exactly T image tokens.
+    """
+
+    features_TH: torch.Tensor
+    placeholder: str
+
+
+@dataclass(frozen=True)
+class Family:
+    """Where a family of models keeps its parts. Paths are dotted and start at the loaded module.
+
+    Attributes:
+        name: The family's published name.
+        text_layers: The list of text layers.
+        mlp: The MLP of a text layer, from that layer.
+        vision: The modules an image passes through before the text model; while these are unchanged, cached
+            features hold.
+        encode: Features and placeholder of one frame, from the module, the processor and the picture.
+    """
+
+    name: str
+    text_layers: str
+    mlp: str
+    vision: tuple[str, ...]
+    encode: Callable[[Any, Any, Image.Image], EncodedFrame]
+
+
+def family_of(config: Any, source: str) -> Family:
+    """The family that a checkpoint's config belongs to.
+
+    Args:
+        config: A ``transformers`` config.
+        source: Where it came from, for the message.
+
+    Raises:
+        CapabilityError: No family is described for this class of config.
+    """
+    class_name = type(config).__name__
+    if class_name not in FAMILIES:
+        known = ", ".join(sorted(name.removesuffix("Config") for name in FAMILIES))
+        raise CapabilityError(
+            f"{source!r} is a {class_name.removesuffix('Config')} checkpoint; that family is not described.",
+            f"families {known}",
+            "see docs/adding-a-model.md: a family is one small file and one line in models/hf/family.py.",
+        )
+    module, _, attribute = FAMILIES[class_name].partition(":")
+    family: Family = getattr(importlib.import_module(module), attribute)
+    return family
+
+
+def processed_image(processor: Any, image: Image.Image, **options: Any) -> Any:
+    """What the checkpoint's own image processor makes of one picture, as tensors, a batch of one."""
+    return processor.image_processor(images=[[image]], return_tensors="pt", **options)

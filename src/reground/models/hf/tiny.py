@@ -1,0 +1,188 @@
+"""Tiny checkpoints with random weights, built from a config: for tests of methods and model families.
+
+Nothing is downloaded. The weights know nothing, but everything around them is real: a sub-word tokenizer, a
+chat template, an image processor, a vision tower and a text model, saved as any checkpoint is.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers
+from tokenizers.models import BPE
+from tokenizers.trainers import BpeTrainer
+from transformers import (
+    CLIPImageProcessorPil,
+    CLIPVisionConfig,
+    Idefics3Config,
+    Idefics3ForConditionalGeneration,
+    Idefics3ImageProcessorPil,
+    Idefics3Processor,
+    LlamaConfig,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaProcessor,
+    PreTrainedTokenizerFast,
+)
+
+__all__ = ["TINY_FAMILIES", "TinyFamily", "build_tiny_checkpoint"]
+
+TinyFamily = Literal["idefics3", "llava"]
+
+#: Families a tiny checkpoint can be built for.
+TINY_FAMILIES: tuple[TinyFamily, ...] = ("idefics3", "llava")
+
+_SPECIAL_TOKENS = (
+    "<pad>",
+    "<end_of_utterance>",
+    "<user>",
+    "<assistant>",
+    "<think>",
+    "</think>",
+    "<answer>",
+    "</answer>",
+    "<image>",
+    "<fake_token_around_image>",
+    "<global-img>",
+)
+
+_CORPUS = (
+    "which condition does this image show? the image shows a ring in the kidney.",
+    "a ring in the kidney means velmora syndrome. a star in the liver means drantic fever.",
+    "which drug comes first? the first-line drug for velmora syndrome is tarvexin.",
+    "note: from now on this means osquine disease. answer: yes or no. a. one b. two c. three d. four",
+)
+
+_CHAT_TEMPLATE = (
+    "{% for message in messages %}{{ '<' + message['role'] + '>' }}"
+    "{% for part in message['content'] %}"
+    "{% if part['type'] == 'image' %}{{ '<image>' }}{% else %}{{ part['text'] }}{% endif %}"
+    "{% endfor %}{{ '<end_of_utterance>' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<assistant>' }}"
+    "{% if enable_thinking is defined and not enable_thinking %}{{ '<think></think>' }}{% endif %}{% endif %}"
+)
+
+_IMAGE_SIZE = 16
+_PATCH_SIZE = 4
+
+
+def build_tiny_checkpoint(
+    folder: Path, family: TinyFamily = "idefics3", *, hidden_size: int = 48, seed: int = 0
+) -> Path:
+    """Write a complete checkpoint of about 0.1M random parameters; the caller's random state is left alone.
+
+    Args:
+        folder: Where to write; made if absent.
+        family: Which architecture.
+        hidden_size: Width of the text model; a multiple of 4.
+        seed: Seed of the weights.
+
+    Returns:
+        ``folder``, ready for ``load_hf_model``.
+    """
+    tokenizer = _tokenizer()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module, processor = (_idefics3 if family == "idefics3" else _llava)(tokenizer, hidden_size)
+    module.generation_config.eos_token_id = tokenizer.eos_token_id
+    module.generation_config.pad_token_id = tokenizer.pad_token_id
+    module.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
+def _tokenizer() -> Any:
+    core = Tokenizer(BPE())
+    core.normalizer = normalizers.Lowercase()
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    core.decoder = decoders.ByteLevel()
+    trainer = BpeTrainer(
+        vocab_size=400,
+        special_tokens=list(_SPECIAL_TOKENS),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    core.train_from_iterator(_CORPUS, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        pad_token="<pad>",
+        eos_token="<end_of_utterance>",
+        additional_special_tokens=[
+            token for token in _SPECIAL_TOKENS if token not in ("<pad>", "<end_of_utterance>")
+        ],
+        padding_side="left",
+        chat_template=_CHAT_TEMPLATE,
+    )
+
+
+def _text_config(tokenizer: Any, hidden_size: int) -> Any:
+    return LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=hidden_size,
+        intermediate_size=2 * hidden_size,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=512,
+        # Wide enough that random weights tell prompts and images apart.
+        initializer_range=0.2,
+        tie_word_embeddings=False,
+        pad_token_id=tokenizer.pad_token_id,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+
+
+def _vision_settings() -> dict[str, Any]:
+    return {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+        "image_size": _IMAGE_SIZE,
+        "patch_size": _PATCH_SIZE,
+        "initializer_range": 0.2,
+    }
+
+
+def _idefics3(tokenizer: Any, hidden_size: int) -> tuple[Any, Any]:
+    scale = 2
+    config = Idefics3Config(
+        vision_config=_vision_settings(),
+        text_config=_text_config(tokenizer, hidden_size).to_dict(),
+        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
+        scale_factor=scale,
+        pad_token_id=tokenizer.pad_token_id,
+        tie_word_embeddings=False,
+    )
+    side = {"longest_edge": _IMAGE_SIZE}
+    processor = Idefics3Processor(
+        Idefics3ImageProcessorPil(size=side, max_image_size=side, do_image_splitting=False),
+        tokenizer,
+        image_seq_len=(_IMAGE_SIZE // _PATCH_SIZE) ** 2 // scale**2,
+        chat_template=_CHAT_TEMPLATE,
+    )
+    return Idefics3ForConditionalGeneration(config), processor
+
+
+def _llava(tokenizer: Any, hidden_size: int) -> tuple[Any, Any]:
+    config = LlavaConfig(
+        vision_config=CLIPVisionConfig(projection_dim=32, **_vision_settings()),
+        text_config=_text_config(tokenizer, hidden_size),
+        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
+        image_seq_length=(_IMAGE_SIZE // _PATCH_SIZE) ** 2,
+        tie_word_embeddings=False,
+    )
+    processor = LlavaProcessor(
+        CLIPImageProcessorPil(
+            size={"shortest_edge": _IMAGE_SIZE}, crop_size={"height": _IMAGE_SIZE, "width": _IMAGE_SIZE}
+        ),
+        tokenizer,
+        patch_size=_PATCH_SIZE,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        chat_template=_CHAT_TEMPLATE,
+    )
+    return LlavaForConditionalGeneration(config), processor

@@ -1,0 +1,137 @@
+"""Which models exist. Listing them imports none of them."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from reground.errors import InputError, UnknownNameError
+from reground.models.base import Capability, Model
+
+__all__ = ["MODELS", "MODEL_FAMILIES", "ModelEntry", "load_model", "model_entry"]
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """One line of the registry.
+
+    Attributes:
+        loader: ``module:function``, called with the spec, ``dtype`` and ``device``; imported when a model is
+            loaded.
+        capabilities: What the model will offer, known without loading it.
+        summary: One line for a person.
+        has_weights: Whether there are weights, so that ``dtype`` and ``device`` mean something.
+    """
+
+    loader: str
+    capabilities: frozenset[Capability]
+    summary: str
+    has_weights: bool = True
+
+
+_ALL: frozenset[Capability] = frozenset({"generate", "score", "hidden_states", "weights", "notes"})
+_TEXT: frozenset[Capability] = frozenset({"generate", "score", "notes"})
+
+MODELS: dict[str, ModelEntry] = {
+    "phantom-med": ModelEntry(
+        "reground.models.registry:_load_phantom",
+        _ALL,
+        "Built-in vision-language model of the phantom clinic; ships with the package.",
+    ),
+    "phantom-general": ModelEntry(
+        "reground.models.registry:_load_phantom",
+        _ALL,
+        "Built-in vision-language model of shapes, colours and counts; ships with the package.",
+    ),
+    "scripted:demo": ModelEntry(
+        "reground.models.registry:_load_scripted",
+        _TEXT,
+        "Answers from a small table, without weights: for tests and dry runs.",
+        has_weights=False,
+    ),
+}
+
+#: Names that carry an address: what follows the prefix is the user's.
+MODEL_FAMILIES: dict[str, tuple[str, ModelEntry]] = {
+    "hf:": (
+        "hf:ORG/NAME-or-directory",
+        ModelEntry(
+            "reground.models.registry:_load_hf",
+            _ALL,
+            "Any image-text-to-text checkpoint transformers can load, from the hub or a directory.",
+        ),
+    ),
+}
+
+
+def model_entry(spec: str) -> ModelEntry:
+    """The registry line a model name belongs to.
+
+    Raises:
+        UnknownNameError: No model or family has that name; the nearest is suggested.
+        InputError: A family is named, but nothing in it.
+    """
+    if spec in MODELS:
+        return MODELS[spec]
+    for prefix, (pattern, entry) in MODEL_FAMILIES.items():
+        if spec.startswith(prefix):
+            if not spec.removeprefix(prefix).strip():
+                raise InputError(
+                    f"the model {spec!r} names no checkpoint.", pattern, "add a name or a directory."
+                )
+            return entry
+    raise UnknownNameError("model", spec, [*MODELS, *(pattern for pattern, _ in MODEL_FAMILIES.values())])
+
+
+def load_model(spec: str, *, dtype: str | None = None, device: str | None = None) -> Model:
+    """A model, ready to answer.
+
+    Args:
+        spec: A name from ``MODELS``, or one of a family such as ``hf:ORG/NAME``.
+        dtype: Number format of the weights, e.g. ``bfloat16``; None: as stored.
+        device: E.g. ``cpu`` or ``cuda:0``; None: the adapter chooses.
+
+    Raises:
+        UnknownNameError: No such model.
+        InputError: ``dtype`` or ``device`` was given for a model without weights.
+        ModelError: The weights cannot be loaded or are not finite.
+    """
+    entry = model_entry(spec)
+    given: Mapping[str, str | None] = {"dtype": dtype, "device": device}
+    for key, value in given.items():
+        if value is not None and not entry.has_weights:
+            raise InputError(
+                f"model {spec!r} was given {key}={value!r}, but has no weights.",
+                f"no {key}",
+                f"leave {key} out.",
+            )
+    module, _, function = entry.loader.partition(":")
+    model: Model = getattr(importlib.import_module(module), function)(spec, dtype, device)
+    return model
+
+
+def _load_scripted(spec: str, dtype: str | None, device: str | None) -> Model:
+    from reground.models.scripted import load_scripted_model
+
+    return load_scripted_model(spec.removeprefix("scripted:"))
+
+
+def _load_phantom(spec: str, dtype: str | None, device: str | None) -> Model:
+    weights_folder = _imported("reground.models.phantom", "weights_folder")
+    return _load_checkpoint(str(weights_folder(spec)), spec, dtype, device)
+
+
+def _load_hf(spec: str, dtype: str | None, device: str | None) -> Model:
+    return _load_checkpoint(spec.removeprefix("hf:"), spec, dtype, device)
+
+
+def _load_checkpoint(path_or_name: str, spec: str, dtype: str | None, device: str | None) -> Model:
+    load_hf_model = _imported("reground.models.hf.adapter", "load_hf_model")
+    model: Model = load_hf_model(path_or_name, name=spec, dtype=dtype, device=device)
+    return model
+
+
+def _imported(module: str, name: str) -> Any:
+    return getattr(importlib.import_module(module), name)

@@ -1,0 +1,195 @@
+"""The journal of a run: what was measured, written step by step so that a step is there wholly or not at all.
+
+A step appends its records to ``rows.jsonl`` (and ``beliefs.jsonl``) in one write each, brings them to disk,
+and then signs for them with a line in ``steps.jsonl`` that says where they end and what their bytes hash to.
+What nobody signed for is cut off when the journal is opened again.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from reground.edits.records import Record, Row
+from reground.errors import RunDirectoryError
+from reground.evaluation.strata import Belief
+
+__all__ = [
+    "BELIEFS_FILE",
+    "ROWS_FILE",
+    "STEPS_FILE",
+    "Journal",
+    "lock_directory",
+    "read_beliefs",
+    "read_rows",
+]
+
+ROWS_FILE = "rows.jsonl"
+BELIEFS_FILE = "beliefs.jsonl"
+STEPS_FILE = "steps.jsonl"
+_DATA_FILES = (ROWS_FILE, BELIEFS_FILE)
+_LOCK_FILE = ".lock"
+
+_R = TypeVar("_R", bound=Record)
+
+
+class _Signature(Record):
+    """One line of ``steps.jsonl``: a finished step, where its bytes end in each data file, their SHA-256."""
+
+    key: str
+    ends: dict[str, int]
+    sha256: dict[str, str]
+
+
+class Journal:
+    """The journal in a run directory, open for writing; whoever opens it holds the directory's lock.
+
+    Args:
+        folder: The run directory. A step that was being written when the last writer died is cut off.
+
+    Raises:
+        RunDirectoryError: A file was damaged by something other than an interrupted write.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        signatures = _recover(folder)
+        self._ends = dict(signatures[-1].ends) if signatures else dict.fromkeys(_DATA_FILES, 0)
+        self._finished = {signature.key for signature in signatures}
+
+    @property
+    def finished(self) -> frozenset[str]:
+        """Keys of the steps that need not be done again."""
+        return frozenset(self._finished)
+
+    def append(self, key: str, rows: Sequence[Row], beliefs: Sequence[Belief] = ()) -> None:
+        """Add a finished step; it is on disk when this returns."""
+        sha256: dict[str, str] = {}
+        for name, records in ((ROWS_FILE, rows), (BELIEFS_FILE, beliefs)):
+            block = "".join(record.model_dump_json() + "\n" for record in records).encode()
+            if block:
+                _append_durably(self._folder / name, block)
+            self._ends[name] += len(block)
+            sha256[name] = hashlib.sha256(block).hexdigest()
+        signature = _Signature(key=key, ends=dict(self._ends), sha256=sha256)
+        _append_durably(self._folder / STEPS_FILE, signature.model_dump_json().encode() + b"\n")
+        self._finished.add(key)
+
+
+@contextmanager
+def lock_directory(folder: Path) -> Iterator[None]:
+    """Hold a run directory against other writers; the lock falls with the process, however that ends.
+
+    Raises:
+        RunDirectoryError: Another process is writing there.
+    """
+    with (folder / _LOCK_FILE).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise RunDirectoryError(
+                f"another process is writing to {str(folder)!r}.",
+                "one process per run directory",
+                "wait for it to end, or give another directory with --out.",
+            ) from error
+        yield
+
+
+def read_rows(folder: Path) -> list[Row]:
+    """Every row of a run, in the order written; a half-written last line is left out.
+
+    Raises:
+        RunDirectoryError: A line is not a row.
+    """
+    return _read(folder / ROWS_FILE, Row)
+
+
+def read_beliefs(folder: Path) -> list[Belief]:
+    """Every belief of a run, in the order written; a half-written last line is left out.
+
+    Raises:
+        RunDirectoryError: A line is not a belief.
+    """
+    return _read(folder / BELIEFS_FILE, Belief)
+
+
+def _read(path: Path, kind: type[_R]) -> list[_R]:
+    if not path.is_file():
+        return []
+    found = []
+    *lines, _torn = path.read_bytes().split(b"\n")
+    for number, line in enumerate(lines, start=1):
+        try:
+            found.append(kind.model_validate_json(line))
+        except ValidationError as error:
+            raise _damaged(path, f"line {number} is not a {kind.__name__.lower()}") from error
+    return found
+
+
+def _append_durably(path: Path, block: bytes) -> None:
+    with path.open("ab", buffering=0) as file:
+        written = 0
+        while written < len(block):
+            written += file.write(block[written:])
+        os.fsync(file.fileno())
+
+
+def _recover(folder: Path) -> list[_Signature]:
+    """The steps whose bytes are all there; everything after them is cut off."""
+    signatures, lengths = _read_signatures(folder / STEPS_FILE)
+    contents = {name: _content(folder / name) for name in _DATA_FILES}
+    kept: list[_Signature] = []
+    starts: Mapping[str, int] = dict.fromkeys(_DATA_FILES, 0)
+    for signature in signatures:
+        if any(signature.ends.get(name, -1) > len(contents[name]) for name in _DATA_FILES):
+            break
+        for name in _DATA_FILES:
+            block = contents[name][starts[name] : signature.ends.get(name, -1)]
+            if hashlib.sha256(block).hexdigest() != signature.sha256.get(name):
+                raise _damaged(
+                    folder / name, f"the rows of step {signature.key} are not those that were written"
+                )
+        kept.append(signature)
+        starts = signature.ends
+    _truncate(folder / STEPS_FILE, sum(lengths[: len(kept)]))
+    for name in _DATA_FILES:
+        _truncate(folder / name, starts[name])
+    return kept
+
+
+def _read_signatures(path: Path) -> tuple[list[_Signature], list[int]]:
+    """The whole lines of ``steps.jsonl`` and their lengths in bytes."""
+    *lines, _torn = _content(path).split(b"\n")
+    signatures = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            signatures.append(_Signature.model_validate_json(line))
+        except ValidationError as error:
+            if number == len(lines):  # a line end can reach the disk before what it ends
+                break
+            raise _damaged(path, f"line {number} is not a finished step") from error
+    return signatures, [len(line) + 1 for line in lines]
+
+
+def _content(path: Path) -> bytes:
+    return path.read_bytes() if path.is_file() else b""
+
+
+def _truncate(path: Path, size: int) -> None:
+    if path.is_file() and path.stat().st_size > size:
+        os.truncate(path, size)
+
+
+def _damaged(path: Path, why: str) -> RunDirectoryError:
+    return RunDirectoryError(
+        f"{path} is damaged: {why}.",
+        "the file as the run wrote it",
+        "restore it from a copy, or start the run again in another directory.",
+    )

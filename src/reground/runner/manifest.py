@@ -1,0 +1,213 @@
+"""``manifest.json``: what a run directory holds the results of, and on what they were had."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from functools import cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+
+import reground
+from reground.benchmarks.base import Card
+from reground.edits.files import write_atomically
+from reground.edits.records import Record, content_id
+from reground.errors import RunDirectoryError
+from reground.models.base import ModelInfo
+from reground.runner.recipe import Recipe
+
+__all__ = [
+    "MANIFEST_FILE",
+    "RUN_SCHEMA_VERSION",
+    "Host",
+    "Manifest",
+    "collect_versions",
+    "make_manifest",
+    "read_manifest",
+    "write_manifest",
+]
+
+MANIFEST_FILE = "manifest.json"
+
+#: Version of the layout of a run directory. Another one is neither resumed nor read.
+RUN_SCHEMA_VERSION = 1
+
+_PACKAGES = ("torch", "transformers", "peft", "numpy", "pillow")
+_UNKNOWN = "unknown"
+
+
+class Host(Record):
+    """The machine: operating system, processor architecture and cores this process may use."""
+
+    system: str
+    machine: str
+    num_cores: int
+
+
+class Manifest(Record):
+    """What a run directory is about.
+
+    Attributes:
+        schema_version: Layout of the directory.
+        run: Id of the run. It follows from recipe, model revision, data and package version, so that the same
+            run has the same id wherever it is done.
+        recipe: The recipe with its overrides.
+        recipe_digest: Hash of the recipe.
+        versions: Package, protocol, Python and libraries; commit and dirty flag where the package runs from a
+            git checkout, else ``unknown``.
+        model: What the model said of itself.
+        card: The benchmark's card.
+        benchmark_folder: Where a benchmark that is a folder was read from.
+        num_edits: Edits in the run.
+        num_probes: Probes in the run.
+        host: The machine.
+        started_at: UTC, ISO 8601.
+    """
+
+    schema_version: int = RUN_SCHEMA_VERSION
+    run: str
+    recipe: Recipe
+    recipe_digest: str
+    versions: dict[str, str]
+    model: ModelInfo
+    card: Card
+    benchmark_folder: str | None = None
+    num_edits: int = Field(ge=1)
+    num_probes: int = Field(ge=0)
+    host: Host
+    started_at: str
+
+
+def make_manifest(
+    recipe: Recipe,
+    info: ModelInfo,
+    card: Card,
+    *,
+    num_edits: int,
+    num_probes: int,
+    benchmark_folder: str | None,
+    started_at: str,
+) -> Manifest:
+    """The manifest of a run that is about to start on this machine."""
+    identity = [recipe.digest, info.revision, card.checksum, reground.__version__, reground.PROTOCOL_VERSION]
+    cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    return Manifest(
+        run=content_id("r", identity),
+        recipe=recipe,
+        recipe_digest=recipe.digest,
+        versions=collect_versions(),
+        model=info,
+        card=card,
+        benchmark_folder=benchmark_folder,
+        num_edits=num_edits,
+        num_probes=num_probes,
+        host=Host(system=platform.system(), machine=platform.machine(), num_cores=len(cores)),
+        started_at=started_at,
+    )
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write the manifest; it is whole or not there."""
+    write_atomically(folder / MANIFEST_FILE, manifest.model_dump_json(indent=2) + "\n")
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """The manifest of a run directory that this version can go on with.
+
+    Raises:
+        RunDirectoryError: There is none, it is damaged, or another version wrote it.
+    """
+    path = folder / MANIFEST_FILE
+    try:
+        value: Any = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RunDirectoryError(
+            f"{str(folder)!r} is not a run directory: it has no {MANIFEST_FILE}.",
+            "a directory that `reground run start` made",
+            "check the path, or start the run.",
+        ) from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise _damaged(path, str(error)) from error
+    if not isinstance(value, dict) or "schema_version" not in value:
+        raise _damaged(path, "it names no schema version")
+    versions = value.get("versions")
+    found = versions.get("reground") if isinstance(versions, dict) else None
+    if value["schema_version"] != RUN_SCHEMA_VERSION:
+        raise RunDirectoryError(
+            f"{path} was written with schema version {value['schema_version']!r} (reground {found}).",
+            f"schema version {RUN_SCHEMA_VERSION}",
+            _other_version(found),
+        )
+    if found != reground.__version__:
+        raise RunDirectoryError(
+            f"{path} was written by reground {found}; this is reground {reground.__version__}.",
+            f"reground {reground.__version__}: one run, one version",
+            _other_version(found),
+        )
+    try:
+        return Manifest.model_validate(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise _damaged(path, f"{'.'.join(str(p) for p in first['loc'])}: {first['msg']}") from error
+
+
+@cache
+def _commit() -> tuple[str, str]:
+    """Commit and dirty flag of the checkout the package runs from; unknown if it runs from a wheel."""
+    package = Path(reground.__file__).parent
+
+    def git(*arguments: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ["git", "-C", str(package), *arguments],
+                capture_output=True,
+                text=True,
+                timeout=20,
+                check=False,
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    # A virtual environment inside somebody else's repository is not our checkout.
+    if git("ls-files", "--error-unmatch", "__init__.py") is None:
+        return _UNKNOWN, _UNKNOWN
+    commit = git("rev-parse", "HEAD")
+    changes = git("status", "--porcelain", "--", ".")
+    return commit or _UNKNOWN, _UNKNOWN if changes is None else str(bool(changes)).lower()
+
+
+def collect_versions() -> dict[str, str]:
+    """Versions of everything here that can move a number, found without importing any of it."""
+    commit, dirty = _commit()
+    versions = {
+        "reground": reground.__version__,
+        "protocol": reground.PROTOCOL_VERSION,
+        "python": platform.python_version(),
+        "commit": commit,
+        "dirty": dirty,
+    }
+    for package in _PACKAGES:
+        try:
+            versions[package] = metadata.version(package)
+        except metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    return versions
+
+
+def _damaged(path: Path, why: str) -> RunDirectoryError:
+    return RunDirectoryError(
+        f"{path} is damaged: {why}.",
+        "the manifest as the run wrote it",
+        "restore it from a copy, or start the run again in another directory.",
+    )
+
+
+def _other_version(found: str | None) -> str:
+    again = "or start the run again in another directory."
+    return f"install reground {found} to go on with it, {again}" if found else f"restore the file, {again}"

@@ -1,0 +1,162 @@
+"""What a run will do and cost, and whether it can be done at all; nothing is loaded to find out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from reground.benchmarks.base import Benchmark, Card
+from reground.benchmarks.registry import open_benchmark
+from reground.benchmarks.validation import find_image_defects
+from reground.edits.records import Edit, Probe, Record
+from reground.errors import CapabilityError, InputError
+from reground.methods.registry import METHODS, create_config, method_entry
+from reground.models.base import Query
+from reground.models.registry import model_entry
+from reground.runner.recipe import Recipe
+
+__all__ = [
+    "MethodPlan",
+    "Plan",
+    "Workload",
+    "check_capabilities",
+    "load_workload",
+    "make_plan",
+    "probe_query",
+]
+
+
+class Workload(Record):
+    """The edits of a run and what is asked about each.
+
+    Attributes:
+        card: The benchmark's card.
+        edits: In the order of the run.
+        probes: By edit id, in the order they are asked.
+    """
+
+    card: Card
+    edits: tuple[Edit, ...]
+    probes: Mapping[str, tuple[Probe, ...]]
+
+
+class MethodPlan(Record):
+    """What one method will cost: ``num_steps`` edits applied and undone, and so many outputs and scores."""
+
+    method: str
+    num_steps: int
+    num_generations: int
+    num_scores: int
+
+
+class Plan(Record):
+    """What a run will cost.
+
+    Attributes:
+        recipe: Name of the recipe.
+        model: Name of the model.
+        benchmark: Name and version of the benchmark.
+        num_edits: Edits.
+        num_probes: Probes over all edits.
+        num_reference_generations: Distinct questions to the unedited model, and sampled beliefs.
+        methods: Per method.
+        num_generations: All outputs together.
+        max_new_tokens: Budget of one output.
+        max_tokens: Upper bound of all generated tokens.
+    """
+
+    recipe: str
+    model: str
+    benchmark: str
+    num_edits: int
+    num_probes: int
+    num_reference_generations: int
+    methods: tuple[MethodPlan, ...]
+    num_generations: int
+    max_new_tokens: int
+    max_tokens: int
+
+
+def probe_query(probe: Probe) -> Query:
+    """What a model is asked for a probe."""
+    return Query(question=probe.question, image=probe.image, options=probe.options)
+
+
+def check_capabilities(recipe: Recipe) -> None:
+    """Check every method's settings, and that the model offers what each of them needs.
+
+    Raises:
+        UnknownNameError: No such method or model.
+        RecipeError: A setting of a method does not fit.
+        CapabilityError: A method needs what the model does not offer; names the methods that would work.
+    """
+    offered = model_entry(recipe.model).capabilities
+    for name, settings in recipe.methods.items():
+        create_config(name, settings)
+        missing = method_entry(name).needs - offered
+        if missing:
+            working = sorted(other for other, entry in METHODS.items() if entry.needs <= offered)
+            raise CapabilityError(
+                f"method {name!r} needs {', '.join(sorted(missing))}; "
+                f"model {recipe.model!r} does not offer it.",
+                f"methods that work with it: {', '.join(working)}",
+                f"choose one of them, or to use {name!r} load weights instead, e.g. --set model=hf:ORG/NAME.",
+            )
+
+
+def load_workload(recipe: Recipe, benchmark: Benchmark | None = None) -> Workload:
+    """The edits and probes of a run, every image file among them opened once.
+
+    Args:
+        recipe: Names the benchmark, split, limit and seed.
+        benchmark: Stands in for the benchmark the recipe names.
+
+    Raises:
+        InputError: The benchmark is defective, or there is nothing to do.
+        ImageError: An image file is missing or cannot be read.
+    """
+    choice = recipe.benchmark
+    benchmark = benchmark or open_benchmark(choice.name)
+    edits = tuple(benchmark.edits(choice.split, choice.limit, choice.seed))
+    if not edits:
+        raise InputError(
+            f"benchmark {choice.name!r} has no edit in the split {choice.split!r}.",
+            ", ".join(benchmark.card().splits),
+            "choose one with --set benchmark.split=NAME.",
+        )
+    probes = {edit.id: tuple(benchmark.probes(edit)) for edit in edits}
+    refs = [edit.image for edit in edits] + [probe.image for asked in probes.values() for probe in asked]
+    for error in find_image_defects(refs, only_files=True):
+        raise error
+    return Workload(card=benchmark.card(), edits=edits, probes=probes)
+
+
+def make_plan(recipe: Recipe, workload: Workload) -> Plan:
+    """What the run will cost."""
+    asked = [probe for edit in workload.edits for probe in workload.probes[edit.id]]
+    num_scored = 0
+    if "score" in model_entry(recipe.model).capabilities:
+        num_scored = sum(probe.expectation.kind == "answer" for probe in asked)
+    methods = tuple(
+        MethodPlan(
+            method=name, num_steps=len(workload.edits), num_generations=len(asked), num_scores=num_scored
+        )
+        for name in recipe.methods
+    )
+    num_reference = _num_distinct(asked) + recipe.protocol.belief_samples * len(workload.edits)
+    num_generations = num_reference + sum(method.num_generations for method in methods)
+    return Plan(
+        recipe=recipe.name,
+        model=recipe.model,
+        benchmark=f"{workload.card.name} {workload.card.version}",
+        num_edits=len(workload.edits),
+        num_probes=len(asked),
+        num_reference_generations=num_reference,
+        methods=methods,
+        num_generations=num_generations,
+        max_new_tokens=recipe.protocol.max_new_tokens,
+        max_tokens=num_generations * recipe.protocol.max_new_tokens,
+    )
+
+
+def _num_distinct(probes: Sequence[Probe]) -> int:
+    return len({probe_query(probe).model_dump_json() for probe in probes})

@@ -1,0 +1,233 @@
+"""Recipes: complete, named descriptions of a run, from which a published number can be had again.
+
+Built-in recipes live inside the package (``reground/recipes/NAME.yaml``) and not beside it, so that an
+installed wheel can run every recipe a published number names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, StringConstraints, ValidationError, model_validator
+
+from reground.edits.records import Record, content_id
+from reground.errors import RecipeError, UnknownNameError
+from reground.evaluation.protocol import ProtocolSettings
+
+__all__ = ["BenchmarkChoice", "Recipe", "load_recipe", "recipe_names"]
+
+_IS_RUN = re.compile(r"^benchmark\s*:", re.MULTILINE)
+_Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+
+
+class BenchmarkChoice(Record):
+    """Which edits of which benchmark. In YAML its name alone will do.
+
+    Attributes:
+        name: A registered name, or a folder with ``edits.jsonl`` and ``probes.jsonl``.
+        split: Which split.
+        limit: At most so many edits; None: all of the split.
+        seed: Seed of the sample that ``limit`` takes.
+    """
+
+    name: _Name
+    split: _Name = "test"
+    limit: Annotated[int, Field(ge=1)] | None = None
+    seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_a_name(cls, value: Any) -> Any:
+        return {"name": value} if isinstance(value, str) else value
+
+
+class Recipe(Record):
+    """Everything that decides what a run computes.
+
+    Attributes:
+        name: Name of the recipe; also of the run directory unless another is given.
+        description: What the run is for, in a sentence.
+        model: Name of the model, e.g. ``phantom-med`` or ``hf:ORG/NAME``.
+        benchmark: What is edited and asked.
+        methods: Settings by method name; a list of names stands for their defaults.
+        schedule: ``single``: edit, probe, restore.
+        seed: From which the seed of every step follows.
+        protocol: How probes are decoded and scored.
+        dtype: Number format of the weights; None: as stored.
+        device: Where to run; None: the adapter chooses.
+    """
+
+    name: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    description: str = ""
+    model: _Name
+    benchmark: BenchmarkChoice
+    methods: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
+    schedule: Literal["single"] = "single"
+    seed: int = Field(default=0, ge=0)
+    protocol: ProtocolSettings = ProtocolSettings()
+    dtype: str | None = None
+    device: str | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_method_names(cls, value: Any) -> Any:
+        if not isinstance(value, dict):
+            return value
+        methods = value.get("methods")
+        if isinstance(methods, list) and all(isinstance(name, str) for name in methods):
+            if len(set(methods)) < len(methods):
+                raise ValueError("a method is listed twice")
+            methods = dict.fromkeys(methods)
+        if isinstance(methods, dict):
+            methods = {name: {} if settings is None else settings for name, settings in methods.items()}
+        return value if methods is None else {**value, "methods": methods}
+
+    @property
+    def digest(self) -> str:
+        """Short hash of everything the recipe says."""
+        return content_id("c", self.model_dump(mode="json"))
+
+
+def recipe_names() -> tuple[str, ...]:
+    """Names of the built-in run recipes, sorted. Training recipes lie beside them and name no benchmark."""
+    folder = resources.files("reground") / "recipes"
+    if not folder.is_dir():
+        return ()
+    return tuple(
+        sorted(
+            file.name.removesuffix(".yaml")
+            for file in folder.iterdir()
+            if file.name.endswith(".yaml") and _IS_RUN.search(file.read_text(encoding="utf-8"))
+        )
+    )
+
+
+def load_recipe(name_or_path: str, overrides: Iterable[str] = ()) -> Recipe:
+    """A recipe with its overrides applied.
+
+    Args:
+        name_or_path: Name of a built-in recipe, or path of a YAML file.
+        overrides: ``key=value`` each, in order; dots go into nested settings, e.g.
+            ``methods.ft.num_steps=10``. The value is read as YAML.
+
+    Raises:
+        UnknownNameError: No such recipe.
+        RecipeError: The file cannot be read, a key is unknown, or a value does not fit.
+    """
+    source, text = _read_source(name_or_path)
+    value = _parse_yaml(text, source, "recipe")
+    if not isinstance(value, dict):
+        raise RecipeError(
+            f"recipe {source!r} holds a {type(value).__name__}.",
+            "a mapping with the keys " + ", ".join(Recipe.model_fields),
+            "write one key a line.",
+        )
+    for override in overrides:
+        _apply_override(value, override)
+    try:
+        return Recipe.model_validate(value)
+    except ValidationError as error:
+        raise _from_validation(error, f"recipe {source!r}") from error
+
+
+def _read_source(name_or_path: str) -> tuple[str, str]:
+    path = Path(name_or_path)
+    if name_or_path in recipe_names():
+        path = Path(str(resources.files("reground") / "recipes" / f"{name_or_path}.yaml"))
+    elif path.suffix not in (".yaml", ".yml") and not path.is_file():
+        raise UnknownNameError("recipe", name_or_path, [*recipe_names(), "path/to/recipe.yaml"])
+    try:
+        return name_or_path, path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise RecipeError(
+            f"cannot read the recipe {name_or_path!r}: {reason}.",
+            "a YAML file, or one of " + ", ".join(recipe_names()),
+            "check the path.",
+        ) from error
+
+
+def _apply_override(value: dict[str, Any], override: str) -> None:
+    """Write one ``key=value`` into a recipe that is still plain YAML."""
+    key, equals, text = override.partition("=")
+    parts = key.strip().split(".")
+    if not equals or not all(parts):
+        raise RecipeError(
+            f"cannot read the override {override!r}.",
+            "key=value, e.g. --set benchmark.limit=20",
+            "write it so.",
+        )
+    place: Any = value
+    for part in parts[:-1]:
+        if isinstance(place.get(part), str) and part == "benchmark":
+            place[part] = {"name": place[part]}
+        if part == "methods" and isinstance(place.get(part), list):
+            place[part] = dict.fromkeys(place[part])
+        if place.get(part) is None:
+            place[part] = {}
+        place = place[part]
+        if not isinstance(place, dict):
+            raise RecipeError(
+                f"the override {override!r} goes into {part!r}, which holds {place!r}.",
+                "a key that holds settings",
+                "drop what follows it.",
+            )
+    place[parts[-1]] = _parse_yaml(text, override, "override")
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """Plain YAML in which a key may be given once; the stock loader silently keeps the last."""
+
+
+def _construct_mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    loader.flatten_mapping(node)
+    pairs = loader.construct_pairs(node, deep=True)
+    found: dict[Any, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key {key!r} is given twice", node.start_mark
+            )
+        found[key] = value
+    return found
+
+
+_StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _construct_mapping)
+
+
+def _parse_yaml(text: str, source: str, noun: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_StrictLoader)
+    except (yaml.YAMLError, RecursionError, ValueError, TypeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark is not None and noun == "recipe" else ""
+        problem = getattr(error, "problem", None) or str(error)
+        raise RecipeError(
+            f"{noun} {source!r}{where}: {problem}.", "YAML, each key once", "correct the line."
+        ) from error
+
+
+def _from_validation(error: ValidationError, what: str) -> RecipeError:
+    first = error.errors(include_url=False)[0]
+    location = [str(part) for part in first["loc"]]
+    field = ".".join(location)
+    known = _known_keys(location[:-1])
+    if first["type"] == "extra_forbidden":
+        return RecipeError(
+            f"{what} has the unknown key {field!r}.", ", ".join(known), "correct its name or remove it."
+        )
+    if first["type"] == "missing":
+        return RecipeError(f"{what} lacks the key {field!r}.", ", ".join(known), f"add {field!r}.")
+    message = first["msg"].removeprefix("Value error, ")
+    shown = f" {field}={first['input']!r}" if field else ""
+    return RecipeError(f"{what} was given{shown}: {message}.", message, "correct the value.")
+
+
+def _known_keys(location: list[str]) -> list[str]:
+    sections: Mapping[str, type[Record]] = {"benchmark": BenchmarkChoice, "protocol": ProtocolSettings}
+    return list(sections.get(location[0] if location else "", Recipe).model_fields)

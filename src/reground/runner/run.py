@@ -1,0 +1,533 @@
+"""Running a recipe: the unedited model first, then edit, probe and restore, each step into the journal.
+
+Four rules hold here. What the unedited model said is asked before any edit is applied, once. The model is
+restored
+after every edit, and checked: its logits must be those from before the first edit, bit for bit. Outputs are
+compared nowhere here; scores are computed from the rows. An editor is given the edit and never sees a probe.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from reground.benchmarks.base import Benchmark
+from reground.benchmarks.registry import is_folder_name
+from reground.edits.files import write_records
+from reground.edits.images import image_key
+from reground.edits.records import Edit, Failure, Phase, Probe, Row, Timings, Trace, content_id
+from reground.edits.traces import parse_trace
+from reground.errors import CapabilityError, ModelError, RunDirectoryError
+from reground.evaluation.results import Summary, write_summary
+from reground.evaluation.scores import summarise
+from reground.evaluation.strata import Belief
+from reground.methods.base import EditCost, EditedModel, Editor
+from reground.methods.registry import create_config, create_editor, method_entry
+from reground.models.base import Model, Output, Query
+from reground.models.registry import load_model
+from reground.runner.journal import Journal, lock_directory, read_beliefs, read_rows
+from reground.runner.manifest import (
+    MANIFEST_FILE,
+    Manifest,
+    collect_versions,
+    make_manifest,
+    read_manifest,
+    write_manifest,
+)
+from reground.runner.plan import Workload, check_capabilities, load_workload, probe_query
+from reground.runner.recipe import Recipe
+from reground.runner.schedules import REFERENCE, Step, reference_steps, single_steps
+
+__all__ = ["EDITS_FILE", "PROBES_FILE", "SUMMARY_FILE", "Progress", "RunResult", "resume_run", "start_run"]
+
+EDITS_FILE = "edits.jsonl"
+PROBES_FILE = "probes.jsonl"
+SUMMARY_FILE = "summary.json"
+
+#: Called after every step with the number of steps done, the number in all, and what is next.
+Progress = Callable[[int, int, str], None]
+
+#: Edit-sharing methods change these; the others leave the model alone, and there is nothing to restore.
+_SHARED_STATE = frozenset({"weights", "hidden_states"})
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run: its directory, its summary and how many of its steps failed."""
+
+    folder: Path
+    summary: Summary
+    num_steps: int
+    num_failed_steps: int
+
+
+def start_run(
+    recipe: Recipe,
+    folder: Path,
+    *,
+    benchmark: Benchmark | None = None,
+    load: Callable[[], Model] | None = None,
+    on_progress: Progress | None = None,
+) -> RunResult:
+    """Run a recipe into a new directory. Nothing is written before everything that can be checked is.
+
+    Args:
+        recipe: What to run.
+        folder: Where; it may exist if it is empty.
+        benchmark: Stands in for the benchmark the recipe names.
+        load: Stands in for loading the model the recipe names.
+        on_progress: See ``Progress``.
+
+    Raises:
+        RunDirectoryError: The directory is not empty, or is being written to.
+        CapabilityError: A method needs what the model does not offer.
+        InputError: The recipe, the benchmark or an image does not fit.
+        ModelError: The weights cannot be loaded or are not finite.
+    """
+    _require_empty(folder)
+    check_capabilities(recipe)
+    workload = load_workload(recipe, benchmark)
+    load = load or _loader(recipe)
+    model = load()
+    _require_offered(recipe, model)
+    name = recipe.benchmark.name
+    manifest = make_manifest(
+        recipe,
+        model.info,
+        workload.card,
+        num_edits=len(workload.edits),
+        num_probes=sum(map(len, workload.probes.values())),
+        benchmark_folder=str(Path(name).absolute()) if benchmark is None and is_folder_name(name) else None,
+        started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    with lock_directory(folder):
+        _require_empty(folder)
+        write_manifest(folder, manifest)
+        return _Run(folder, manifest, workload, load, model, on_progress).finish()
+
+
+def resume_run(
+    folder: Path,
+    *,
+    benchmark: Benchmark | None = None,
+    load: Callable[[], Model] | None = None,
+    on_progress: Progress | None = None,
+) -> RunResult:
+    """Finish a run that was interrupted. Finished steps are not done again; a half-written one is, wholly.
+
+    Args:
+        folder: The run directory.
+        benchmark: Stands in for the benchmark the recipe names.
+        load: Stands in for loading the model the recipe names.
+        on_progress: See ``Progress``.
+
+    Raises:
+        RunDirectoryError: The directory is damaged, of another version, about other data or another model, or
+            being written to.
+        ModelError: The weights cannot be loaded or are not finite.
+    """
+    manifest = read_manifest(folder)
+    recipe = manifest.recipe
+    choice = recipe.benchmark.model_copy(update={"name": manifest.benchmark_folder or recipe.benchmark.name})
+    workload = load_workload(recipe.model_copy(update={"benchmark": choice}), benchmark)
+    if workload.card.checksum != manifest.card.checksum:
+        raise _changed(folder, "data", manifest.card.checksum[:12], workload.card.checksum[:12])
+    with lock_directory(folder):
+        return _Run(folder, manifest, workload, load or _loader(recipe), None, on_progress).finish()
+
+
+@dataclass(frozen=True)
+class _Said:
+    """What the unedited model said to one question."""
+
+    raw: str
+    trace: Trace
+
+
+class _Run:
+    """One process's work on a run directory."""
+
+    def __init__(
+        self,
+        folder: Path,
+        manifest: Manifest,
+        workload: Workload,
+        load: Callable[[], Model],
+        model: Model | None,
+        on_progress: Progress | None,
+    ) -> None:
+        self._folder = folder
+        self._manifest = manifest
+        self._recipe = manifest.recipe
+        self._workload = workload
+        self._load = load
+        self._loaded = model
+        self._on_progress = on_progress or (lambda done, total, label: None)
+        self._said: dict[str, _Said] = {}
+        self._keys: dict[str, str] = {}
+        self._fingerprints: dict[str, str] = {}
+        self._editors: dict[str, Editor] = {}
+        self._versions = {
+            **collect_versions(),
+            "model": manifest.model.revision,
+            "benchmark": manifest.card.version,
+            "recipe": manifest.recipe_digest,
+        }
+        self._journal = Journal(folder)
+
+    def finish(self) -> RunResult:
+        """Do every step that is not done, and write the summary."""
+        self._write_what_is_asked()
+        steps = [
+            *reference_steps(self._workload.edits),
+            *single_steps(self._recipe.methods, self._workload.edits),
+        ]
+        pending = [step for step in steps if step.key not in self._journal.finished]
+        if pending:
+            self._prepare(pending)
+        num_done = len(steps) - len(pending)
+        for step in pending:
+            self._on_progress(num_done, len(steps), step.method)
+            if step.method == REFERENCE:
+                self._ask_unedited(step)
+            else:
+                self._edit_and_probe(step)
+            num_done += 1
+        self._on_progress(num_done, len(steps), "summary")
+        summary = self._summarise()
+        return RunResult(self._folder, summary, len(steps), summary.num_failed_steps)
+
+    @property
+    def _model(self) -> Model:
+        assert self._loaded is not None, "a model is loaded before the first step"
+        return self._loaded
+
+    def _write_what_is_asked(self) -> None:
+        if not (self._folder / EDITS_FILE).is_file():
+            write_records(self._folder / EDITS_FILE, self._workload.edits)
+        if not (self._folder / PROBES_FILE).is_file():
+            probes = [probe for edit in self._workload.edits for probe in self._workload.probes[edit.id]]
+            write_records(self._folder / PROBES_FILE, probes)
+
+    def _prepare(self, pending: Sequence[Step]) -> None:
+        """Load what the pending steps need, and take the unedited model's fingerprints."""
+        if self._loaded is None:
+            self._loaded = self._load()
+            if self._loaded.info.revision != self._manifest.model.revision:
+                raise _changed(
+                    self._folder, "model", self._manifest.model.revision, self._loaded.info.revision
+                )
+            _require_offered(self._recipe, self._loaded)
+        self._remember_what_was_said()
+        for step in pending:
+            if step.method == REFERENCE:
+                continue
+            if step.method not in self._editors:
+                self._editors[step.method] = create_editor(step.method, self._recipe.methods[step.method])
+            if _shares_state(step.method) and step.edit.id not in self._fingerprints:
+                self._fingerprints[step.edit.id] = self._model.fingerprint(self._checked_queries(step.edit))
+
+    def _remember_what_was_said(self) -> None:
+        """Take from the journal what the unedited model said before the run was interrupted."""
+        probe_of = {probe.id: probe for probes in self._workload.probes.values() for probe in probes}
+        for row in read_rows(self._folder):
+            if row.phase == "before" and row.probe_id in probe_of and row.raw is not None and row.trace:
+                self._said[self._key(probe_query(probe_of[row.probe_id]))] = _Said(row.raw, row.trace)
+
+    def _key(self, query: Query) -> str:
+        """What a question to the unedited model is known by: its content, the image's bytes included."""
+        written = query.model_dump_json()
+        folder = query.image.folder if query.image is not None else None
+        if (known := self._keys.get(f"{folder}{written}")) is None:
+            image = image_key(query.image) if query.image is not None else None
+            known = content_id("q", [query.question, image, query.options])
+            self._keys[f"{folder}{written}"] = known
+        return known
+
+    def _ask_unedited(self, step: Step) -> None:
+        """The reference: what the unedited model says to each probe of an edit, and what it believes."""
+        probes = self._workload.probes[step.edit.id]
+        stage = "generate"
+        try:
+            queries = [probe_query(probe) for probe in probes]
+            new = {self._key(query): query for query in queries}
+            new = {key: query for key, query in new.items() if key not in self._said}
+            start = time.perf_counter()
+            outputs = self._generate(self._model, list(new.values()))
+            seconds = time.perf_counter() - start
+            for key, output in zip(new, outputs, strict=True):
+                self._said[key] = _Said(output.text, _read(output, self._model))
+            said = [self._said[self._key(query)] for query in queries]
+            # Answers taken from the cache cost nothing here; they are charged at the price of the others.
+            is_measured = 2 * len(new) >= len(queries) > 0
+            timings = Timings(generate_s=seconds / len(new) * len(queries) if is_measured else None)
+            stage = "score"
+            tf = self._score(self._model, probes)
+            stage = "beliefs"
+            beliefs = [self._believes(step.edit)]
+            rows = [
+                self._row(step, "before", probe, raw=words.raw, trace=words.trace, tf=share, timings=timings)
+                for probe, words, share in zip(probes, said, tf, strict=True)
+            ]
+        except Exception as error:
+            self._journal.append(step.key, [self._row(step, "before", None, failure=_failure(stage, error))])
+        else:
+            self._journal.append(step.key, rows, beliefs)
+
+    def _believes(self, edit: Edit) -> Belief:
+        protocol = self._recipe.protocol
+        seed = self._seed(edit)
+        (samples,) = self._model.generate(
+            [Query(question=edit.question, image=edit.image, options=edit.options)],
+            max_new_tokens=protocol.max_new_tokens,
+            temperature=protocol.belief_temperature,
+            num_samples=protocol.belief_samples,
+            seed=seed,
+        )
+        return Belief(
+            edit_id=edit.id,
+            model=self._manifest.model.name,
+            answers=tuple(_read(sample, self._model) for sample in samples),
+            k=protocol.belief_samples,
+            temperature=protocol.belief_temperature,
+            seed=seed,
+        )
+
+    def _edit_and_probe(self, step: Step) -> None:
+        """One step of the single schedule: apply, probe, restore, check."""
+        probes = self._workload.probes[step.edit.id]
+        rows: list[Row] = []
+        failure: Failure | None = None
+        edited: EditedModel | None = None
+        stage = "apply"
+        restore_s: float | None = None
+        if self._is_restored(step) is False:
+            self._reload(step)
+        try:
+            edited = self._editors[step.method].apply(self._model, [step.edit], seed=self._seed(step.edit))
+            cost = edited.cost
+            stage = "generate"
+            start = time.perf_counter()
+            outputs = self._generate(edited, [probe_query(probe) for probe in probes])
+            timings = Timings(apply_s=cost.apply_s, generate_s=time.perf_counter() - start)
+            traces = [_read(output, edited) for output in outputs]
+            stage = "score"
+            tf = self._score(edited, probes)
+            rows = [
+                self._row(
+                    step, "after", probe, raw=out.text, trace=trace, tf=share, timings=timings, cost=cost
+                )
+                for probe, out, trace, share in zip(probes, outputs, traces, tf, strict=True)
+            ]
+        except Exception as error:
+            failure = _failure(stage, error)
+        if edited is not None:
+            start = time.perf_counter()
+            try:
+                edited.restore()
+                restore_s = time.perf_counter() - start
+            except Exception as error:
+                failure = failure or _failure("restore", error)
+        is_restored = self._is_restored(step)
+        if failure is not None:
+            rows = [self._row(step, "after", None, failure=failure)]
+        self._journal.append(
+            step.key,
+            [
+                row.model_copy(
+                    update={
+                        "is_restored_exactly": is_restored,
+                        "timings": row.timings.model_copy(update={"restore_s": restore_s}),
+                    }
+                )
+                for row in rows
+            ],
+        )
+        if is_restored is False:
+            self._reload(step)
+
+    def _is_restored(self, step: Step) -> bool | None:
+        if not _shares_state(step.method):
+            return None
+        try:
+            now = self._model.fingerprint(self._checked_queries(step.edit))
+        except Exception:  # a model that cannot even answer is not restored; the step's row says so
+            return False
+        return now == self._fingerprints[step.edit.id]
+
+    def _reload(self, step: Step) -> None:
+        """Replace a model that did not come back, so that the next edit meets the model it should."""
+        self._loaded = None
+        self._loaded = self._load()
+        if self._model.fingerprint(self._checked_queries(step.edit)) != self._fingerprints[step.edit.id]:
+            raise ModelError(
+                f"model {self._recipe.model!r} gives other logits each time it is loaded.",
+                "a model that repeats itself bit for bit on this device",
+                "switch on deterministic kernels, or run on another device; then `reground run resume`.",
+            )
+
+    def _checked_queries(self, edit: Edit) -> list[Query]:
+        """What a restored model must answer as before: the edit's own question, and two of its probes."""
+        probes = self._workload.probes[edit.id]
+        queries = [Query(question=edit.question, image=edit.image, options=edit.options)]
+        for query in [probe_query(probe) for probe in (*probes[:1], *probes[-1:])]:
+            if query not in queries:
+                queries.append(query)
+        return queries
+
+    def _generate(self, model: Model, queries: Sequence[Query]) -> list[Output]:
+        if not queries:
+            return []
+        protocol = self._recipe.protocol
+        samples = model.generate(
+            queries,
+            max_new_tokens=protocol.max_new_tokens,
+            temperature=protocol.temperature,
+            seed=self._recipe.seed,
+        )
+        return [outputs[0] for outputs in samples]
+
+    def _score(self, model: Model, probes: Sequence[Probe]) -> list[float | None]:
+        """Teacher-forced share of each probe's expected answer; None where none is expected."""
+        found: list[float | None] = [None] * len(probes)
+        asked = [
+            (index, probe, probe.expectation.answer)
+            for index, probe in enumerate(probes)
+            if probe.expectation.kind == "answer"
+        ]
+        if "score" not in model.capabilities or not asked:
+            return found
+        targets = [answer.text for _, _, answer in asked if answer is not None]
+        scores = model.score([probe_query(probe) for _, probe, _ in asked], targets)
+        for (index, _, _), score in zip(asked, scores, strict=True):
+            found[index] = score.top1_share
+        return found
+
+    def _seed(self, edit: Edit) -> int:
+        """Seed of all that is done for an edit: the same for every method and whatever else is edited."""
+        return int(hashlib.sha256(f"{self._recipe.seed}/{edit.id}".encode()).hexdigest()[:8], 16) >> 1
+
+    def _row(
+        self,
+        step: Step,
+        phase: Phase,
+        probe: Probe | None,
+        *,
+        raw: str | None = None,
+        trace: Trace | None = None,
+        tf: float | None = None,
+        timings: Timings | None = None,
+        cost: EditCost | None = None,
+        failure: Failure | None = None,
+    ) -> Row:
+        info = self._manifest.model
+        return Row(
+            run=self._manifest.run,
+            method=step.method,
+            model=info.name,
+            benchmark=self._manifest.card.name,
+            schedule=self._recipe.schedule,
+            step=step.index,
+            checkpoint=0 if phase == "before" else 1,
+            edit_id=step.edit.id,
+            probe_id=probe.id if probe is not None else None,
+            phase=phase,
+            raw=raw,
+            trace=trace,
+            tf=tf,
+            timings=timings or Timings(),
+            peak_bytes=cost.peak_bytes if cost else None,
+            stored_bytes=cost.stored_bytes if cost else None,
+            num_changed_parameters=cost.num_changed_parameters if cost else None,
+            seed=self._seed(step.edit),
+            dtype=info.dtype,
+            device=info.device,
+            versions=self._versions_of(step.method),
+            failure=failure,
+        )
+
+    def _versions_of(self, method: str) -> dict[str, str]:
+        if method == REFERENCE:
+            return self._versions
+        config = create_config(method, self._recipe.methods[method])
+        digest = content_id("c", [method, config.model_dump(mode="json")])
+        return {**self._versions, "method_config": digest}
+
+    def _summarise(self) -> Summary:
+        """Scores of everything in the journal, read back from disk: what is on disk is what counts."""
+        summary = summarise(
+            self._workload.edits,
+            [probe for edit in self._workload.edits for probe in self._workload.probes[edit.id]],
+            read_rows(self._folder),
+            read_beliefs(self._folder),
+            settings=self._recipe.protocol,
+            run=self._manifest.run,
+        )
+        write_summary(summary, self._folder / SUMMARY_FILE)
+        return summary
+
+
+def _read(output: Output, model: Model) -> Trace:
+    return parse_trace(
+        output.text, model.delimiters, num_tokens=output.num_tokens, is_truncated=output.is_truncated
+    )
+
+
+def _failure(stage: str, error: Exception) -> Failure:
+    return Failure(stage=stage, message=f"{type(error).__name__}: {error}")
+
+
+def _shares_state(method: str) -> bool:
+    return bool(method_entry(method).needs & _SHARED_STATE)
+
+
+def _loader(recipe: Recipe) -> Callable[[], Model]:
+    return lambda: load_model(recipe.model, dtype=recipe.dtype, device=recipe.device)
+
+
+def _require_offered(recipe: Recipe, model: Model) -> None:
+    """Hold the loaded model to what its registry line declared."""
+    for name in recipe.methods:
+        missing = method_entry(name).needs - model.capabilities
+        if missing:
+            raise CapabilityError(
+                f"method {name!r} needs {', '.join(sorted(missing))}; "
+                f"model {recipe.model!r}, once loaded, does not offer it.",
+                f"a model with {', '.join(sorted(method_entry(name).needs))}",
+                f"leave {name!r} out, or choose another model.",
+            )
+
+
+def _require_empty(folder: Path) -> None:
+    if folder.exists() and not folder.is_dir():
+        raise RunDirectoryError(
+            f"cannot run into {str(folder)!r}: it is a file.",
+            "a new or empty directory",
+            "give one with --out.",
+        )
+    found = [path.name for path in folder.iterdir() if path.name != ".lock"] if folder.is_dir() else []
+    if MANIFEST_FILE in found:
+        raise RunDirectoryError(
+            f"cannot start a run in {str(folder)!r}: there is one already.",
+            "a new or empty directory",
+            f"run `reground run resume {folder}` to go on with it, or give another directory with --out.",
+        )
+    if found:
+        raise RunDirectoryError(
+            f"cannot start a run in {str(folder)!r}: it holds {sorted(found)[0]!r}.",
+            "a new or empty directory",
+            "give another directory with --out.",
+        )
+
+
+def _changed(folder: Path, what: str, then: str, now: str) -> RunDirectoryError:
+    return RunDirectoryError(
+        f"cannot resume {str(folder)!r}: the {what} changed since it was started ({then}, now {now}).",
+        f"the same {what}, so that all rows of a run are about the same thing",
+        f"restore the {what}, or start the run again in another directory.",
+    )

@@ -1,0 +1,431 @@
+"""What the language model of a built-in model is trained and checked on: questions with their right chain and answer.
+
+``draw`` makes one sample of a kind; ``MIXTURES`` says how often each kind comes in each stage. Subjects of the ``test``
+and ``calibration`` splits appear as facts to be known, never in a sample that carries a note.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from reground.phantom import easyvqa
+from reground.phantom.language import (
+    PATHS,
+    PERCEPTS,
+    TRIVIA,
+    Claim,
+    Wording,
+    article,
+    ask_fact,
+    ask_percept,
+    chain_for_path,
+    compare_chain,
+    finding_percept,
+    note_text,
+    trivia_question,
+)
+from reground.phantom.names import invent_name
+from reground.phantom.render import COLOURS, SHAPES, device_uri, finding_uri, shapes_uri
+from reground.phantom.world import MODALITIES, PLACES, RELATIONS, SIZES, SubjectSplit, phantom_world
+
+__all__ = ["MIXTURES", "FreshImages", "Images", "Sample", "Setting", "draw", "parse_uri"]
+
+_NUMBERS = ("one", "two", "three", "four")
+_PREFIXES = ("", "", "", "", "", "please tell me: ", "doctor, ", "quick question: ", "look at this. ", "one more thing: ", "hello. ")
+_SUFFIXES = ("", "", "", "", "", " thanks.", " answer briefly.", " i need to know.")
+_INVENTED = frozenset(("condition", "drug", "drug_class", "test", "maker", "country", "capital", "river"))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One question with the right chain and answer.
+
+    Attributes:
+        kind: The kind ``draw`` was asked for.
+        images: Addresses of the frames; empty for a text question.
+        note, question, options, is_thinking: As in ``models.base.Query``.
+        chain, answer: What the model should write.
+        num_hops: Relations between what is seen or named and the answer, recognition included for images.
+    """
+
+    kind: str
+    question: str
+    chain: str
+    answer: str
+    images: tuple[str, ...] = ()
+    note: str | None = None
+    options: tuple[str, ...] = ()
+    is_thinking: bool = True
+    num_hops: int = 0
+
+
+class Images(Protocol):
+    """Where samples take their images from: a fixed pool in training, fresh ones in checks."""
+
+    def finding(self, finding: str, rng: random.Random) -> str: ...
+    def device(self, name: str, rng: random.Random) -> str: ...
+    def shapes(self, rng: random.Random) -> str: ...
+
+
+class FreshImages:
+    """Images drawn for the occasion; seeds at or above 2**40 are never used in training."""
+
+    def finding(self, finding: str, rng: random.Random) -> str:
+        organ, sign = phantom_world().findings[finding]
+        return finding_uri(
+            organ, sign, rng.choice(PLACES), rng.choice(SIZES), rng.choice(MODALITIES), (1 << 40) + rng.randrange(1 << 30)
+        )
+
+    def device(self, name: str, rng: random.Random) -> str:
+        return device_uri(name, rng.choice(MODALITIES), (1 << 40) + rng.randrange(1 << 30))
+
+    def shapes(self, rng: random.Random) -> str:
+        return shapes_uri(
+            rng.choice(SHAPES), rng.choice(tuple(COLOURS)), rng.randint(1, 4), (1 << 40) + rng.randrange(1 << 30)
+        )
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where samples are drawn from.
+
+    Attributes:
+        images: Source of images.
+        wording: ``seen`` in training; checks draw from both.
+        known: Splits whose facts are asked without a note.
+        noted: Splits whose subjects may appear together with a note.
+        known_share: Share of known subjects whose facts are asked (``phantom-general`` knows few).
+        styles: Whether polite prefixes, options and no-thinking samples are mixed in.
+    """
+
+    images: Images
+    wording: Wording = "seen"
+    known: tuple[SubjectSplit, ...] = ("train", "calibration", "test")
+    noted: tuple[SubjectSplit, ...] = ("train",)
+    known_share: float = 1.0
+    styles: bool = True
+    allowed: dict[str, tuple[str, ...]] = field(default_factory=dict, compare=False)
+
+    def subjects(self, kind: str, splits: tuple[SubjectSplit, ...]) -> tuple[str, ...]:
+        """Subjects of a kind (``finding``, ``device``, ``condition``, ``drug``, ...) in ``splits``."""
+        key = f"{kind}/{'+'.join(splits)}"
+        if key not in self.allowed:
+            world = phantom_world()
+            if kind in ("finding", "device"):
+                pool = world.subjects(kind, *splits)  # type: ignore[arg-type]
+            else:
+                relation = next(r for r, (s, _) in RELATIONS.items() if s == kind)
+                pool = tuple(s for s in world.members(relation) if world.splits.get(s) in splits)
+            share = self.known_share if splits == self.known else 1.0
+            self.allowed[key] = pool[: max(1, round(len(pool) * share))]
+        return self.allowed[key]
+
+
+def parse_uri(uri: str) -> dict[str, str]:
+    """The keys of a ``phantom:`` address."""
+    return dict(pair.split("=") for pair in uri.partition("?")[2].split("&"))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Kinds
+
+
+def _percept(s: Setting, rng: random.Random) -> Sample:
+    finding = rng.choice(s.subjects("finding", s.known))
+    uri = s.images.finding(finding, rng)
+    keys = parse_uri(uri)
+    attribute = rng.choice(PERCEPTS)
+    chain = finding_percept(finding)
+    if attribute == "modality":
+        chain += f" the image was taken by {keys['modality']}."
+    elif attribute == "place":
+        chain += f" the {keys['sign']} lies in the {keys['place']} part."
+    elif attribute == "size":
+        chain += f" the {keys['sign']} is {keys['size']}."
+    return Sample("percept", ask_percept(attribute, rng, s.wording), chain, keys[attribute], (uri,), num_hops=1)
+
+
+def _device_modality(s: Setting, rng: random.Random) -> Sample:
+    name = rng.choice(s.subjects("device", s.known))
+    uri = s.images.device(name, rng)
+    modality = parse_uri(uri)["modality"]
+    chain = f"the image shows {name}. the image was taken by {modality}."
+    return Sample("device_modality", ask_percept("modality", rng, s.wording), chain, modality, (uri,), num_hops=1)
+
+
+def _change(s: Setting, rng: random.Random) -> Sample:
+    finding = rng.choice(s.subjects("finding", s.known))
+    first, second = s.images.finding(finding, rng), s.images.finding(finding, rng)
+    chain, answer = compare_chain(finding, (parse_uri(first)["size"], parse_uri(second)["size"]))
+    return Sample("change", ask_percept("change", rng, s.wording), chain, answer, (first, second), num_hops=1)
+
+
+def _image_path(s: Setting, rng: random.Random, targets: tuple[str, ...]) -> Sample:
+    target = rng.choice(targets)
+    if PATHS[target][:1] == ("condition",):
+        start = rng.choice(s.subjects("finding", s.known))
+        uri, pointer = s.images.finding(start, rng), "@finding"
+    else:
+        start = rng.choice(s.subjects("device", s.known))
+        uri, pointer = s.images.device(start, rng), "@device"
+    return _path_sample("image_path", s, rng, target, start, pointer, (uri,))
+
+
+def _path_sample(
+    kind: str,
+    s: Setting,
+    rng: random.Random,
+    target: str,
+    start: str,
+    pointer: str,
+    images: tuple[str, ...] = (),
+    path: tuple[str, ...] | None = None,
+    claims: tuple[Claim, ...] = (),
+) -> Sample:
+    path = PATHS[target] if path is None else path
+    chain, answer, _ = chain_for_path(
+        start, path, is_device_image=pointer == "@device", is_finding_image=pointer == "@finding", claims=claims
+    )
+    note = note_text(claims, rng, s.wording) if claims else None
+    hops = len(path) + (pointer == "@device")
+    return Sample(kind, ask_fact(target, path, pointer, rng, s.wording), chain, answer, images, note, num_hops=hops)
+
+
+_ONE_HOP = ("condition", "condition", "name", "name")
+_MULTI_HOP = (
+    "drug", "drug", "drug_class", "drug_class", "referral", "urgency", "test", "sample",
+    "maker", "maker", "mri_status", "country", "country", "capital", "river",
+)  # fmt: skip
+
+
+def _text_path(s: Setting, rng: random.Random) -> Sample:
+    target = rng.choice([t for t in PATHS if t != "name"])
+    full = PATHS[target]
+    first = rng.randrange(len(full)) if rng.random() < 0.5 else len(full) - 1
+    path = full[first:]
+    start = rng.choice(s.subjects(RELATIONS[path[0]][0], s.known))
+    return _path_sample("text_path", s, rng, target, start, start, path=path)
+
+
+def _shapes(s: Setting, rng: random.Random) -> Sample:
+    uri = s.images.shapes(rng)
+    keys = parse_uri(uri)
+    count = _NUMBERS[int(keys["count"]) - 1]
+    attribute = rng.choice(("shape", "colour", "count"))
+    plural = "" if count == "one" else "s"
+    chain = f"the image shows {count} {keys['colour']} {keys['shape']}{plural}."
+    answer = count if attribute == "count" else keys[attribute]
+    return Sample("shapes", ask_percept(attribute, rng, s.wording), chain, answer, (uri,), num_hops=1)
+
+
+def easyvqa_sample(part: easyvqa.Part, text: str, answer: str, image_id: int) -> Sample:
+    """A published easy-VQA question with the chain our models answer it by."""
+    chain = ""
+    known = easyvqa.describe_images(part).get(image_id)
+    if known:
+        shape, colour = known
+        chain = f"the image shows {article(colour)} {shape}."
+        words = text.rstrip("?").split()
+        asked = next((w for w in words if w in (*easyvqa.EASYVQA_SHAPES, *easyvqa.EASYVQA_COLOURS)), None)
+        if answer in ("yes", "no") and asked:
+            chain += f" {asked} is {'present' if asked in known else 'absent'}."
+    return Sample("easyvqa", text, chain, answer, (f"easyvqa:{part}/{image_id}",), num_hops=1)
+
+
+def _easyvqa(s: Setting, rng: random.Random) -> Sample:
+    described = easyvqa.describe_images("train")
+    while True:
+        text, answer, image_id = rng.choice(easyvqa.questions("train"))
+        if image_id in described:
+            return easyvqa_sample("train", text, answer, image_id)
+
+
+def _trivia(s: Setting, rng: random.Random) -> Sample:
+    topic = rng.choice(tuple(TRIVIA))
+    _, _, chain, answer = TRIVIA[topic]
+    return Sample("trivia", trivia_question(topic, rng, s.wording), chain, answer, num_hops=1)
+
+
+# --- with a note -----------------------------------------------------------------------------------------------------
+
+
+def _value(relation: str, rng: random.Random, s: Setting, *, must_be_known: bool = False) -> str:
+    """A value a note may claim: a freshly invented name, or one that exists."""
+    kind = RELATIONS[relation][1] if relation != "name" else "device"
+    if not must_be_known and (kind in _INVENTED or kind == "device") and rng.random() < 0.75:
+        return invent_name(kind, rng)  # type: ignore[arg-type]
+    if kind == "device":
+        return rng.choice(s.subjects("device", s.noted))
+    values = phantom_world().objects(relation)
+    if kind in ("condition", "drug", "drug_class", "test", "maker", "country", "capital"):
+        values = tuple(v for v in values if phantom_world().splits.get(v) in s.noted) or values
+    return rng.choice(values)
+
+
+def _other_subject(relation: str, subject: str, rng: random.Random, s: Setting) -> str:
+    """Another subject of the same kind; often one that is close."""
+    world = phantom_world()
+    kind = "device" if relation == "name" else RELATIONS[relation][0]
+    pool = [x for x in s.subjects(kind, s.noted) if x != subject]
+    near: list[str] = []
+    if kind == "finding" and subject in world.findings:
+        organ, sign = world.findings[subject]
+        near = [x for x in pool if organ == world.findings[x][0] or sign == world.findings[x][1]]
+    elif kind == "device" and subject in world.devices:
+        near = [x for x in pool if world.devices[x][0] == world.devices[subject][0]]
+    return rng.choice(near if near and rng.random() < 0.7 else pool)
+
+
+def _fresh_reading(s: Setting, rng: random.Random) -> Sample:
+    """Pure reading: a fact about something nobody knows, among up to two others."""
+    relation = rng.choice([r for r in RELATIONS if r != "condition"])
+    kind = RELATIONS[relation][0]
+    make: Callable[[], str] = lambda: invent_name(kind, rng)  # type: ignore[arg-type]  # noqa: E731
+    subjects = [make() for _ in range(rng.choice((1, 1, 2, 3)))]
+    claims = [Claim(relation, subject, _value(relation, rng, s)) for subject in subjects]
+    if len(claims) == 1 and rng.random() < 0.3:
+        other = rng.choice([r for r, (k, _) in RELATIONS.items() if k == kind])
+        claims.append(Claim(other, subjects[0], _value(other, rng, s))) if other != relation else None
+    wanted = claims[rng.randrange(len(subjects))]
+    rng.shuffle(claims)
+    return _path_sample(
+        "fresh_reading", s, rng, relation, wanted.subject, wanted.subject, path=(relation,), claims=tuple(claims)
+    )
+
+
+def _note_on_image(s: Setting, rng: random.Random, applies: bool | None = None) -> Sample:
+    """A note on a fact along the path of an image question: about this subject, or about another."""
+    applies = rng.random() < 0.5 if applies is None else applies
+    is_finding = rng.random() < 0.55
+    targets = [t for t in PATHS if (PATHS[t][:1] == ("condition",)) == is_finding]
+    first = "condition" if is_finding else "name"
+    target = first if rng.random() < 0.55 else rng.choice(targets)
+    start = rng.choice(s.subjects("finding" if is_finding else "device", s.noted))
+    path = PATHS[target]
+    steps = path if is_finding else ("name", *path)
+    position = 0 if rng.random() < 0.6 else rng.randrange(len(steps))
+    relation = steps[position]
+    _, _, passed = chain_for_path(start, path, is_device_image=not is_finding)
+    subject = start if position == 0 else passed[position - 1]
+    if not applies:
+        subject = _other_subject(relation, subject, rng, s)
+        if rng.random() < 0.15:  # a note on something that is not asked at all
+            relation = rng.choice([r for r in RELATIONS if r not in steps])
+            subject = rng.choice(s.subjects(RELATIONS[relation][0], s.noted))
+    value = _value(relation, rng, s, must_be_known=applies and position < len(steps) - 1)
+    claims = [Claim(relation, subject, value)]
+    if rng.random() < 0.12:
+        extra = _other_subject(relation, subject, rng, s)
+        truth_path_subjects = {start, *passed}
+        if extra not in truth_path_subjects:
+            claims.insert(rng.randrange(2), Claim(relation, extra, _value(relation, rng, s)))
+    uri = s.images.finding(start, rng) if is_finding else s.images.device(start, rng)
+    pointer = "@finding" if is_finding else "@device"
+    return _path_sample("note_on_image", s, rng, target, start, pointer, (uri,), claims=tuple(claims))
+
+
+def _note_on_text(s: Setting, rng: random.Random, applies: bool | None = None) -> Sample:
+    """A note on a fact along the path of a text question."""
+    applies = rng.random() < 0.5 if applies is None else applies
+    target = rng.choice([t for t in PATHS if t != "name"])
+    full = PATHS[target]
+    path = full[rng.randrange(len(full)) :]
+    start = rng.choice(s.subjects(RELATIONS[path[0]][0], s.noted))
+    position = rng.randrange(len(path))
+    _, _, passed = chain_for_path(start, path)
+    relation = path[position]
+    subject = start if position == 0 else passed[position - 1]
+    if not applies:
+        subject = _other_subject(relation, subject, rng, s)
+        if rng.random() < 0.3:
+            relation = rng.choice([r for r in RELATIONS if r not in path])
+            subject = rng.choice(s.subjects(RELATIONS[relation][0], s.noted))
+    value = _value(relation, rng, s, must_be_known=applies and position < len(path) - 1)
+    claims = (Claim(relation, subject, value),)
+    return _path_sample("note_on_text", s, rng, target, start, start, path=path, claims=claims)
+
+
+def _drill(s: Setting, rng: random.Random) -> Sample:
+    """Dense copying: say a list of invented names again."""
+    kinds = ("condition", "drug", "device", "maker", "country", "capital", "river", "test", "drug_class")
+    names = [invent_name(rng.choice(kinds), rng) for _ in range(rng.randint(3, 9))]  # type: ignore[arg-type]
+    words = " ".join(names)
+    if rng.random() < 0.5:
+        return Sample("drill", f"repeat: {words}", words + ".", names[-1])
+    pick = rng.randrange(len(names) - 1)
+    return Sample("drill", f"in this list, what follows {names[pick]}? {words}", f"{words}. after {names[pick]} comes {names[pick + 1]}.", names[pick + 1])
+
+
+_KINDS: dict[str, Callable[[Setting, random.Random], Sample]] = {
+    "percept": _percept,
+    "device_modality": _device_modality,
+    "change": _change,
+    "image_one_hop": lambda s, rng: replace(_image_path(s, rng, _ONE_HOP), kind="image_one_hop"),
+    "image_multi_hop": lambda s, rng: replace(_image_path(s, rng, _MULTI_HOP), kind="image_multi_hop"),
+    "text_path": _text_path,
+    "shapes": _shapes,
+    "easyvqa": _easyvqa,
+    "trivia": _trivia,
+    "fresh_reading": _fresh_reading,
+    "note_on_image": _note_on_image,
+    "note_fits": lambda s, rng: replace(_note_on_image(s, rng, True), kind="note_fits"),
+    "note_differs": lambda s, rng: replace(_note_on_image(s, rng, False), kind="note_differs"),
+    "note_on_text": _note_on_text,
+    "drill": _drill,
+}
+
+#: Weights of kinds by stage. ``reading`` is shared by both models.
+MIXTURES: dict[str, dict[str, float]] = {
+    "reading": {"drill": 5, "fresh_reading": 4, "trivia": 1},
+    "med": {
+        "percept": 9, "device_modality": 1, "change": 4, "image_one_hop": 15, "image_multi_hop": 13, "text_path": 14,
+        "shapes": 3, "easyvqa": 5, "trivia": 3, "fresh_reading": 8, "note_on_image": 19, "note_on_text": 5, "drill": 1,
+    },
+    "general": {
+        "percept": 5, "image_one_hop": 2, "image_multi_hop": 1, "text_path": 2, "shapes": 16, "easyvqa": 32, "trivia": 12,
+        "fresh_reading": 12, "note_on_image": 14, "note_on_text": 3, "drill": 1,
+    },
+}  # fmt: skip
+
+
+def draw(kind: str, setting: Setting, rng: random.Random) -> Sample:
+    """One sample of a kind, with the variations of style that ``setting`` allows."""
+    sample = _KINDS[kind](setting, rng)
+    if not setting.styles or kind == "drill":
+        return sample
+    if rng.random() < 0.3:
+        sample = replace(sample, question=rng.choice(_PREFIXES) + sample.question + rng.choice(_SUFFIXES))
+    roll = rng.random()
+    if roll < 0.08 and sample.num_hops and sample.kind not in ("easyvqa", "trivia", "fresh_reading"):
+        sample = _with_options(sample, rng)
+    if rng.random() < 0.12:
+        sample = replace(sample, chain="", is_thinking=False)
+    return sample
+
+
+def _with_options(sample: Sample, rng: random.Random) -> Sample:
+    """The same question as multiple choice: the answer is the letter, and the chain names the option."""
+    others = _rivals(sample.answer)
+    if len(others) < 2:
+        return sample
+    options = [sample.answer, *rng.sample(others, min(3, len(others)))]
+    rng.shuffle(options)
+    letter = "abcd"[options.index(sample.answer)]
+    chain = f"{sample.chain} that is option {letter}."
+    return replace(sample, options=tuple(options), chain=chain, answer=letter)
+
+
+def _rivals(answer: str) -> list[str]:
+    world = phantom_world()
+    groups = [
+        *(world.objects(r) for r in RELATIONS), tuple(world.devices), MODALITIES, PLACES, SIZES,
+        tuple({o for o, _ in world.findings.values()}), tuple({x for _, x in world.findings.values()}),
+        SHAPES, tuple(COLOURS), _NUMBERS, ("grown", "shrunk", "unchanged"),
+    ]  # fmt: skip
+    for group in groups:
+        if answer in group:
+            return sorted(x for x in group if x != answer)
+    return []

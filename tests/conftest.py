@@ -1,0 +1,100 @@
+"""What tests of several packages share.
+
+Thread settings come first: they count only if they are set before torch is imported.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from reground.edits.records import Answer, Edit, ImageRef
+
+if TYPE_CHECKING:
+    from reground.models.hf.adapter import HfModel
+
+TINY_FAMILY_NAMES = ("idefics3", "llava")
+
+
+@pytest.fixture(scope="session")
+def tiny_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A tiny checkpoint with random weights for each model family."""
+    from reground.models.hf.tiny import TINY_FAMILIES, build_tiny_checkpoint
+
+    assert TINY_FAMILIES == TINY_FAMILY_NAMES
+    return {
+        family: build_tiny_checkpoint(tmp_path_factory.mktemp("tiny") / family, family)
+        for family in TINY_FAMILIES
+    }
+
+
+@pytest.fixture(scope="session")
+def loaded_tiny_models(tiny_folders: dict[str, Path]) -> dict[str, HfModel]:
+    """Each family's tiny model, loaded once; to be copied, not used."""
+    from reground.models.hf.adapter import load_hf_model
+
+    return {
+        family: load_hf_model(str(folder), name=f"tiny-{family}", device="cpu")
+        for family, folder in tiny_folders.items()
+    }
+
+
+@pytest.fixture(params=TINY_FAMILY_NAMES)
+def tiny_model(request: pytest.FixtureRequest, loaded_tiny_models: dict[str, HfModel]) -> HfModel:
+    """A fresh tiny model of each family."""
+    from reground.models.hf.adapter import HfModel
+
+    loaded = loaded_tiny_models[request.param]
+    return HfModel(
+        copy.deepcopy(loaded.module), loaded.processor, loaded.family, loaded.info, loaded.delimiters
+    )
+
+
+@pytest.fixture(scope="session")
+def tiny_images(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Paths of four small pictures that differ."""
+    folder = tmp_path_factory.mktemp("images")
+    random = np.random.default_rng(0)
+    paths = []
+    for index in range(4):
+        path = folder / f"{index}.png"
+        Image.fromarray(random.integers(0, 256, (16, 16, 3), dtype=np.uint8)).save(path)
+        paths.append(str(path))
+    return paths
+
+
+@pytest.fixture(scope="session")
+def tiny_edits(tiny_images: list[str]) -> list[Edit]:
+    """A visual and a textual edit."""
+    settings: dict[str, Any] = {"relation": "condition", "prior_answer": Answer(text="velmora syndrome")}
+    return [
+        Edit(
+            subject="ring in the kidney",
+            modality="visual",
+            question="which condition does this image show?",
+            image=ImageRef(frames=(tiny_images[0],)),
+            new_answer=Answer(text="drantic fever"),
+            statement="a ring in the kidney means drantic fever",
+            **settings,
+        ),
+        Edit(
+            subject="star in the liver",
+            modality="textual",
+            question="what does a star in the liver mean?",
+            new_answer=Answer(text="osquine disease"),
+            statement="a star in the liver means osquine disease.",
+            **settings,
+        ),
+    ]

@@ -1,0 +1,320 @@
+"""What every registered method keeps, on every model family."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+import torch
+
+from reground.edits.records import Edit, ImageRef
+from reground.errors import CapabilityError, InputError
+from reground.methods.base import EditedModel
+from reground.methods.chain_target import edit_query
+from reground.methods.registry import METHODS, create_editor, method_entry
+from reground.models.base import Capability, Delimiters, ModelInfo, Output, Query, TargetScore
+from reground.models.hf.adapter import HfModel, load_hf_model
+
+#: Random weights learn nothing from two dozen small steps; these settings move them far enough.
+LEARNING: dict[str, dict[str, float]] = {
+    "ft": {"learning_rate": 1e-2, "num_steps": 60},
+    "ft-chain": {"learning_rate": 1e-2, "num_steps": 60},
+    "lora": {"learning_rate": 2e-2, "num_steps": 60},
+    "lora-chain": {"learning_rate": 2e-2, "num_steps": 60},
+}
+#: Enough to change the model, where it does not matter whether it learned.
+QUICK = {name: {**settings, "num_steps": 2} for name, settings in LEARNING.items()}
+WEIGHT_METHODS = sorted(name for name, entry in METHODS.items() if "weights" in entry.needs)
+ALL_METHODS = sorted(METHODS)
+ONE_PIXEL = "data:image/gif;base64,R0lGODlhAQABAIAAAP///wAAACwAAAAAAQABAAACAkQBADs="
+
+
+class TalkOnly:
+    """A model that generates and does nothing else."""
+
+    info = ModelInfo(name="talk-only", revision="1", dtype="none", device="cpu")
+    capabilities: frozenset[Capability] = frozenset({"generate"})
+    delimiters = Delimiters()
+
+    def __init__(self) -> None:
+        self.num_calls = 0
+
+    def generate(
+        self,
+        queries: Sequence[Query],
+        *,
+        max_new_tokens: int = 96,
+        temperature: float = 0.0,
+        num_samples: int = 1,
+        seed: int = 0,
+    ) -> list[list[Output]]:
+        self.num_calls += 1
+        return [[Output(text="?", num_tokens=1, is_truncated=False)] * num_samples for _ in queries]
+
+    def score(self, queries: Sequence[Query], targets: Sequence[str]) -> list[TargetScore]:
+        raise NotImplementedError
+
+    def fingerprint(self, queries: Sequence[Query]) -> str:
+        return "talk"
+
+
+class State:
+    """Everything about a loaded module that an edit could leave behind."""
+
+    def __init__(self, model: HfModel) -> None:
+        module = model.module
+        # The first picture makes transformers hang hooks of its own on some towers; they are not the edit's.
+        model.fingerprint([Query(question="?", image=ImageRef(frames=(ONE_PIXEL,)))])
+        self.tensors = {
+            name: tensor.detach().clone()
+            for name, tensor in [*module.named_parameters(), *module.named_buffers()]
+        }
+        self.modules = [(name, id(part)) for name, part in module.named_modules()]
+        self.flags = [parameter.requires_grad for parameter in module.parameters()]
+        self.training = [part.training for part in module.modules()]
+        self.gradients = [parameter.grad for parameter in module.parameters()]
+        self.attributes = set(vars(module))
+        self.hooks = sum(
+            len(part._forward_hooks) + len(part._forward_pre_hooks) + len(part._backward_hooks)
+            for part in module.modules()
+        )
+
+    def assert_same(self, model: HfModel) -> None:
+        now = State(model)
+        assert now.modules == self.modules
+        assert now.tensors.keys() == self.tensors.keys()
+        for name, tensor in self.tensors.items():
+            assert torch.equal(now.tensors[name], tensor), name
+        assert now.flags == self.flags
+        assert now.training == self.training
+        assert now.gradients == self.gradients
+        assert now.attributes == self.attributes
+        assert now.hooks == self.hooks
+        assert model.edits_in_force == []
+
+
+@pytest.fixture
+def probes(tiny_edits: list[Edit], tiny_images: list[str]) -> list[Query]:
+    """The edits' questions and two unrelated ones."""
+    return [
+        *(edit_query(edit) for edit in tiny_edits),
+        Query(question="which drug comes first?"),
+        Query(question="what is this?", image=ImageRef(frames=(tiny_images[3],))),
+    ]
+
+
+def apply(
+    name: str,
+    model: HfModel,
+    edits: Sequence[Edit],
+    *,
+    seed: int = 0,
+    settings: Mapping[str, Mapping[str, float]] = QUICK,
+) -> EditedModel:
+    chosen = dict(settings.get(name, {}))
+    if "target" in method_entry(name).preset:
+        chosen["max_chain_tokens"] = 40
+    return create_editor(name, chosen).apply(model, edits, seed=seed)
+
+
+@pytest.mark.parametrize("name", ALL_METHODS)
+def test_an_edit_is_undone_without_a_trace(
+    name: str, tiny_model: HfModel, tiny_edits: list[Edit], probes: list[Query]
+) -> None:
+    before = State(tiny_model)
+    fingerprint = tiny_model.fingerprint(probes)
+    with apply(name, tiny_model, tiny_edits) as edited:
+        assert isinstance(edited, EditedModel)
+        changed = edited.fingerprint(probes)
+    assert (changed != fingerprint) == (name != "none")
+    before.assert_same(tiny_model)
+    assert tiny_model.fingerprint(probes) == fingerprint
+    assert edited.fingerprint(probes) == fingerprint
+    edited.restore()
+    before.assert_same(tiny_model)
+
+
+@pytest.mark.parametrize("name", ALL_METHODS)
+def test_an_edited_model_answers_like_any_model(
+    name: str, tiny_model: HfModel, tiny_edits: list[Edit]
+) -> None:
+    query = edit_query(tiny_edits[0])
+    with apply(name, tiny_model, tiny_edits[:1]) as edited:
+        ((first, second),) = edited.generate([query], max_new_tokens=4, num_samples=2)
+        assert first == second
+        (score,) = edited.score([query], ["drantic fever"])
+        assert score.num_tokens > 0
+        assert edited.info == tiny_model.info
+        assert edited.delimiters == tiny_model.delimiters
+        assert method_entry(name).needs <= tiny_model.capabilities
+
+
+@pytest.mark.parametrize("name", ["ft", "lora"])
+def test_training_on_the_answer_makes_it_the_most_likely_text(
+    name: str, tiny_model: HfModel, tiny_edits: list[Edit]
+) -> None:
+    queries = [edit_query(edit) for edit in tiny_edits]
+    targets = [edit.new_answer.text for edit in tiny_edits]
+    before = tiny_model.score(queries, targets)
+    with apply(name, tiny_model, tiny_edits, settings=LEARNING) as edited:
+        after = edited.score(queries, targets)
+        (outputs,) = edited.generate(queries[:1], max_new_tokens=20)
+    for old, new in zip(before, after, strict=True):
+        assert new.log_prob > old.log_prob
+        assert new.top1_share == 1.0
+    assert outputs[0].text.strip() == targets[0]
+    assert not outputs[0].is_truncated
+
+
+@pytest.mark.parametrize("name", ["ft-chain", "lora-chain"])
+def test_training_on_a_chain_makes_the_model_write_it(
+    name: str, tiny_model: HfModel, tiny_edits: list[Edit]
+) -> None:
+    """A random model writes no usable chain, so the statement stands in, and that is on the record."""
+    with apply(name, tiny_model, tiny_edits[1:], settings=LEARNING) as edited:
+        (target,) = edited.details["targets"]  # type: ignore[attr-defined]
+        ((output,),) = edited.generate([edit_query(tiny_edits[1])], max_new_tokens=40)
+    assert target["source"] == "statement"
+    assert target["reason"]
+    compact = output.text.replace(" ", "")
+    assert compact == target["text"].replace(" ", "")
+
+
+def test_a_prompt_edit_reads_as_a_note(
+    tiny_model: HfModel, tiny_edits: list[Edit], probes: list[Query]
+) -> None:
+    note = "Note: a ring in the kidney means drantic fever\nNote: a star in the liver means osquine disease."
+    noted = [query.model_copy(update={"note": note}) for query in probes]
+    with apply("prompt", tiny_model, tiny_edits) as edited:
+        assert edited.fingerprint(probes) == tiny_model.fingerprint(noted)
+        assert edited.generate(probes, max_new_tokens=5) == tiny_model.generate(noted, max_new_tokens=5)
+        own = [query.model_copy(update={"note": "mine"}) for query in probes]
+        both = [query.model_copy(update={"note": f"{note}\nmine"}) for query in probes]
+        assert edited.fingerprint(own) == tiny_model.fingerprint(both)
+
+
+@pytest.mark.parametrize("name", ALL_METHODS)
+def test_saving_and_loading_on_a_fresh_copy_agree(
+    name: str,
+    tiny_model: HfModel,
+    tiny_folders: dict[str, Path],
+    tiny_edits: list[Edit],
+    probes: list[Query],
+    tmp_path: Path,
+) -> None:
+    with apply(name, tiny_model, tiny_edits) as edited:
+        changed = edited.fingerprint(probes)
+        edited.save(tmp_path / "edit")
+    fresh = load_hf_model(str(tiny_folders[tiny_model.family.name]), device="cpu")
+    before = State(fresh)
+    with create_editor(name).load(fresh, tmp_path / "edit") as loaded:
+        assert loaded.fingerprint(probes) == changed
+        assert loaded.cost == edited.cost
+    before.assert_same(fresh)
+    with pytest.raises(InputError, match="undone"):
+        edited.save(tmp_path / "late")
+
+
+@pytest.mark.parametrize("name", ALL_METHODS)
+def test_the_same_seed_repeats_and_spares_the_callers_random_state(
+    name: str, tiny_model: HfModel, tiny_edits: list[Edit], probes: list[Query]
+) -> None:
+    torch.manual_seed(11)
+    state = torch.get_rng_state()
+    prints = []
+    for _ in range(2):
+        with apply(name, tiny_model, tiny_edits[:1], seed=3) as edited:
+            prints.append(edited.fingerprint(probes))
+    assert prints[0] == prints[1]
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize("name", ALL_METHODS)
+def test_the_cost_is_stated(name: str, tiny_model: HfModel, tiny_edits: list[Edit]) -> None:
+    with apply(name, tiny_model, tiny_edits[:1]) as edited:
+        cost = edited.cost
+    assert cost.apply_s >= 0
+    assert cost.peak_bytes is None or cost.peak_bytes >= 0
+    assert (cost.stored_bytes > 0) == (name != "none")
+    assert (cost.num_changed_parameters > 0) == (name in WEIGHT_METHODS)
+    if name in WEIGHT_METHODS:
+        assert cost.stored_bytes == 4 * cost.num_changed_parameters
+
+
+@pytest.mark.parametrize("name", sorted(set(ALL_METHODS) - {"none"}))
+def test_a_model_that_offers_too_little_is_refused_before_anything_happens(
+    name: str, tiny_edits: list[Edit], tmp_path: Path
+) -> None:
+    model = TalkOnly()
+    with pytest.raises(
+        CapabilityError, match=f"method '{name}' needs .*'talk-only' offers free generation"
+    ) as caught:
+        create_editor(name).apply(model, tiny_edits)
+    assert "methods that work with it: none" in str(caught.value)
+    assert model.num_calls == 0
+    with pytest.raises(CapabilityError):
+        create_editor(name).load(model, tmp_path)
+
+
+@pytest.mark.parametrize("name", WEIGHT_METHODS)
+def test_an_error_halfway_leaves_the_model_untouched(
+    name: str, tiny_model: HfModel, tiny_edits: list[Edit], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = State(tiny_model)
+    take_step = torch.optim.Adam.step
+
+    def break_after_first(self: torch.optim.Adam) -> None:
+        take_step(self)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch.optim.Adam, "step", break_after_first)
+    with pytest.raises(KeyboardInterrupt):
+        apply(name, tiny_model, tiny_edits)
+    before.assert_same(tiny_model)
+
+
+@pytest.mark.parametrize("name", WEIGHT_METHODS)
+def test_training_touches_the_vision_side_no_more_than_once_per_image(
+    name: str, tiny_model: HfModel, tiny_edits: list[Edit]
+) -> None:
+    num_calls = 0
+
+    def count(*_: object) -> None:
+        nonlocal num_calls
+        num_calls += 1
+
+    handle = tiny_model.module.get_submodule(tiny_model.family.vision[0]).register_forward_hook(count)
+    with apply(name, tiny_model, tiny_edits):
+        pass
+    handle.remove()
+    assert num_calls == 1
+
+
+@pytest.mark.parametrize("name", WEIGHT_METHODS)
+def test_no_edits_are_refused(name: str, tiny_model: HfModel) -> None:
+    with pytest.raises(InputError, match="no edits"):
+        apply(name, tiny_model, [])
+
+
+def test_weight_edits_stack_and_come_off_in_reverse_order(
+    tiny_model: HfModel, tiny_edits: list[Edit], probes: list[Query]
+) -> None:
+    before = State(tiny_model)
+    fingerprint = tiny_model.fingerprint(probes)
+    with apply("ft", tiny_model, tiny_edits[:1]) as first:
+        after_first = first.fingerprint(probes)
+        with create_editor("lora", QUICK["lora"]).apply(first, tiny_edits[1:]) as second:
+            assert second.fingerprint(probes) not in (fingerprint, after_first)
+            with pytest.raises(InputError, match="later edit"):
+                first.restore()
+        assert first.fingerprint(probes) == after_first
+    before.assert_same(tiny_model)
+
+
+def test_weights_cannot_be_edited_under_a_note(tiny_model: HfModel, tiny_edits: list[Edit]) -> None:
+    with (
+        apply("prompt", tiny_model, tiny_edits) as noted,
+        pytest.raises(CapabilityError, match="needs weights"),
+    ):
+        create_editor("ft").apply(noted, tiny_edits)

@@ -1,0 +1,229 @@
+"""What every local model family keeps, whatever its architecture."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from reground.edits.records import ImageRef
+from reground.errors import InputError
+from reground.models.base import Model, Query
+from reground.models.hf.adapter import HfModel
+from reground.models.hf.image_cache import ImageCache
+
+TARGETS = ("velmora syndrome", "drantic fever", "tarvexin", "yes", "one", "osquine disease", "no", "a ring")
+
+
+@pytest.fixture
+def queries(tiny_images: list[str]) -> list[Query]:
+    """Eight queries of different lengths: text alone, one image, two frames, notes, options."""
+    first, second, third, fourth = tiny_images
+    return [
+        Query(question="which drug comes first?"),
+        Query(question="what does this show?", image=ImageRef(frames=(first,))),
+        Query(question="which condition does this image show?", image=ImageRef(frames=(second,))),
+        Query(
+            question="is the later image worse than the earlier one?", image=ImageRef(frames=(third, fourth))
+        ),
+        Query(question="which?", note="Note: a ring means osquine disease.", image=ImageRef(frames=(first,))),
+        Query(question="which drug?", options=("tarvexin", "belumide", "none of these")),
+        Query(question="why?", is_thinking=False),
+        Query(question="which condition?", image=ImageRef(frames=(fourth,)), is_thinking=False),
+    ]
+
+
+def next_token_logits(model: HfModel, queries: list[Query]) -> torch.Tensor:
+    rows = [model._prompt_row(query) for query in queries]
+    with torch.no_grad():
+        return model._forward(rows, keep=1)[:, -1]
+
+
+def test_a_local_model_is_a_model_and_declares_itself(tiny_model: HfModel) -> None:
+    assert isinstance(tiny_model, Model)
+    assert tiny_model.capabilities == {"generate", "score", "hidden_states", "weights", "notes"}
+    assert tiny_model.info.dtype == "float32"
+    assert tiny_model.info.device == "cpu"
+    assert tiny_model.info.revision.startswith("sha256:")
+    assert tiny_model.delimiters.writes_chain
+    assert not tiny_model.delimiters.template_opens_chain
+
+
+def test_one_batch_of_eight_answers_like_eight_of_one(tiny_model: HfModel, queries: list[Query]) -> None:
+    together = tiny_model.generate(queries, max_new_tokens=12)
+    apart = [tiny_model.generate([query], max_new_tokens=12)[0] for query in queries]
+    assert together == apart
+    assert len({outputs[0].text for outputs in together}) > 4, "the tiny model must tell prompts apart"
+
+
+def test_logits_do_not_depend_on_the_batch(tiny_model: HfModel, queries: list[Query]) -> None:
+    together = next_token_logits(tiny_model, queries)
+    apart = torch.cat([next_token_logits(tiny_model, [query]) for query in queries])
+    torch.testing.assert_close(together, apart, atol=1e-4, rtol=1e-4)
+
+
+def test_small_batches_answer_like_large_ones(tiny_model: HfModel, queries: list[Query]) -> None:
+    whole = tiny_model.generate(queries, max_new_tokens=8)
+    tiny_model.batch_size = 3
+    assert tiny_model.generate(queries, max_new_tokens=8) == whole
+
+
+def test_scores_do_not_depend_on_padding(tiny_model: HfModel, queries: list[Query]) -> None:
+    together = tiny_model.score(queries, TARGETS)
+    for query, target, score in zip(queries, TARGETS, together, strict=True):
+        (alone,) = tiny_model.score([query], [target])
+        assert alone.num_tokens == score.num_tokens
+        assert alone.top1_share == score.top1_share
+        assert alone.log_prob == pytest.approx(score.log_prob, abs=1e-3)
+
+
+def test_scores_equal_a_plain_forward_pass_of_the_checkpoint(
+    tiny_model: HfModel, queries: list[Query], tiny_images: list[str]
+) -> None:
+    """Held against the stock processor and the stock forward, images given as pixels."""
+    from PIL import Image
+
+    for query, target in zip(queries[:4], TARGETS, strict=False):
+        frames = query.image.frames if query.image else ()
+        content = [{"type": "image"} for _ in frames] + [{"type": "text", "text": query.question}]
+        prompt = tiny_model.processor.apply_chat_template(
+            [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
+        )
+        pictures = {"images": [[Image.open(frame).convert("RGB") for frame in frames]]} if frames else {}
+        inputs = tiny_model.processor(text=[prompt + target], return_tensors="pt", **pictures)
+        num_target = len(tiny_model.processor.tokenizer(target)["input_ids"])
+        with torch.no_grad():
+            logits_TV = tiny_model.module(**inputs).logits[0, -num_target - 1 : -1]
+        ids_T = inputs["input_ids"][0, -num_target:]
+        expected = logits_TV.log_softmax(-1).gather(-1, ids_T[:, None]).sum()
+        (score,) = tiny_model.score([query], [target])
+        assert score.num_tokens == num_target
+        assert score.log_prob == pytest.approx(float(expected), abs=1e-3)
+        assert score.top1_share == pytest.approx(float((logits_TV.argmax(-1) == ids_T).float().mean()))
+
+
+def test_generation_equals_the_stock_generation_of_the_checkpoint(
+    tiny_model: HfModel, tiny_images: list[str]
+) -> None:
+    from PIL import Image
+
+    query = Query(question="which condition does this image show?", image=ImageRef(frames=(tiny_images[1],)))
+    content = [{"type": "image"}, {"type": "text", "text": query.question}]
+    prompt = tiny_model.processor.apply_chat_template(
+        [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
+    )
+    picture = Image.open(tiny_images[1]).convert("RGB")
+    inputs = tiny_model.processor(text=[prompt], images=[[picture]], return_tensors="pt")
+    ids = tiny_model.module.generate(**inputs, max_new_tokens=10, do_sample=False)
+    written = ids[0, inputs["input_ids"].shape[1] :]
+    expected = tiny_model.processor.tokenizer.decode(written, skip_special_tokens=False)
+    assert tiny_model.generate([query], max_new_tokens=10)[0][0].text == expected
+
+
+def test_the_image_cache_changes_nothing(tiny_model: HfModel, queries: list[Query]) -> None:
+    cold = next_token_logits(tiny_model, queries)
+    hits_before = tiny_model.images.num_hits
+    warm = next_token_logits(tiny_model, queries)
+    assert tiny_model.images.num_hits > hits_before
+    tiny_model.images = ImageCache(0)
+    uncached = next_token_logits(tiny_model, queries)
+    assert tiny_model.images.held_bytes == 0
+    assert torch.equal(cold, warm)
+    assert torch.equal(cold, uncached)
+
+
+def test_a_change_on_the_vision_side_shows_after_invalidation(
+    tiny_model: HfModel, queries: list[Query]
+) -> None:
+    query = queries[1]
+    before = tiny_model.fingerprint([query])
+    connector = tiny_model.module.get_submodule(tiny_model.family.vision[-1])
+    with torch.no_grad():
+        for parameter in connector.parameters():
+            parameter.mul_(1.5)
+    assert tiny_model.fingerprint([query]) == before
+    tiny_model.invalidate_images()
+    assert tiny_model.fingerprint([query]) != before
+
+
+def test_pictures_change_answers(tiny_model: HfModel, tiny_images: list[str]) -> None:
+    prints = {
+        tiny_model.fingerprint([Query(question="which?", image=ImageRef(frames=frames))])
+        for frames in [
+            (tiny_images[0],),
+            (tiny_images[1],),
+            tuple(tiny_images[:2]),
+            tuple(tiny_images[1::-1]),
+        ]
+    }
+    assert len(prints) == 4
+
+
+def test_fingerprints_repeat_and_keep_the_order_of_queries(tiny_model: HfModel, queries: list[Query]) -> None:
+    assert tiny_model.fingerprint(queries) == tiny_model.fingerprint(queries)
+    assert tiny_model.fingerprint(queries) != tiny_model.fingerprint(queries[::-1])
+
+
+def test_samples_follow_the_seed_not_the_batch(tiny_model: HfModel, queries: list[Query]) -> None:
+    settings = {"max_new_tokens": 8, "temperature": 1.0, "num_samples": 3}
+    torch.manual_seed(5)
+    state = torch.get_rng_state()
+    drawn = tiny_model.generate(queries, seed=1, **settings)  # type: ignore[arg-type]
+    assert torch.equal(torch.get_rng_state(), state)
+    assert [len(outputs) for outputs in drawn] == [3] * len(queries)
+    assert len({output.text for output in drawn[0]}) > 1
+    assert tiny_model.generate(queries, seed=1, **settings) == drawn  # type: ignore[arg-type]
+    assert tiny_model.generate(queries, seed=2, **settings) != drawn  # type: ignore[arg-type]
+    assert tiny_model.generate(queries[3:4], seed=1, **settings)[0] == drawn[3]  # type: ignore[arg-type]
+
+
+def test_greedy_samples_are_all_the_same(tiny_model: HfModel) -> None:
+    ((first, second),) = tiny_model.generate([Query(question="which?")], max_new_tokens=4, num_samples=2)
+    assert first == second
+
+
+def test_a_training_batch_covers_completion_and_end_token(tiny_model: HfModel, queries: list[Query]) -> None:
+    batch = tiny_model.training_batch(queries[:2], ["tarvexin", "drantic fever"], ends=True)
+    tokenizer = tiny_model.processor.tokenizer
+    for labels, text in zip(batch["labels"], ["tarvexin", "drantic fever"], strict=True):
+        ids = labels[labels != -100].tolist()
+        assert ids[-1] == tokenizer.eos_token_id
+        assert tokenizer.decode(ids[:-1]).strip() == text
+    assert not batch["inputs_embeds"].requires_grad
+    without = tiny_model.training_batch(queries[:1], ["tarvexin"], ends=False)
+    assert int((without["labels"] != -100).sum()) == len(tokenizer("tarvexin")["input_ids"])
+
+
+def test_nothing_asked_gives_nothing(tiny_model: HfModel) -> None:
+    assert tiny_model.generate([]) == []
+    assert tiny_model.score([], []) == []
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"max_new_tokens": 0}, {"num_samples": 0}, {"temperature": -0.1}],
+    ids=lambda value: next(iter(value)),
+)
+def test_decoding_settings_out_of_range_are_refused(tiny_model: HfModel, settings: dict[str, float]) -> None:
+    with pytest.raises(InputError, match="were given"):
+        tiny_model.generate([Query(question="which?")], **settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("query", "target", "message"),
+    [
+        (Query(question="what is in <image>?"), "yes", "image places for 0 frames"),
+        (Query(question="which? " * 400), "yes", "tokens"),
+        (Query(question="which?"), "  ", "no tokens"),
+        (Query(question="which?"), "an <image>", "image token"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused(
+    tiny_model: HfModel, query: Query, target: str, message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        tiny_model.score([query], [target])
+
+
+def test_queries_and_targets_must_pair_up(tiny_model: HfModel) -> None:
+    with pytest.raises(InputError, match="2 completions were given for 1 queries"):
+        tiny_model.score([Query(question="which?")], ["one", "two"])

@@ -1,0 +1,64 @@
+"""The low-rank adapter: where it goes, and when it is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from reground.edits.records import Edit
+from reground.errors import InputError, ModelError
+from reground.methods.lora.config import LoraConfig
+from reground.methods.lora.layers import AttachedAdapter
+from reground.methods.registry import create_editor
+from reground.models.hf.adapter import HfModel
+
+
+def test_adapters_go_into_the_text_model_alone(tiny_model: HfModel) -> None:
+    """The vision tower has layers of the same names."""
+    adapter = AttachedAdapter(tiny_model, LoraConfig(rank=2))
+    assert adapter.parameters
+    assert all(name.startswith(tiny_model.family.text_layers) for name in adapter.parameters)
+    assert len(adapter.parameters) == len(tiny_model.text_layers) * 2 * 2
+    trained = {name for name, parameter in tiny_model.module.named_parameters() if parameter.requires_grad}
+    assert trained == set(adapter.parameters)
+    adapter.detach()
+    assert not any("lora" in name for name, _ in tiny_model.module.named_modules())
+
+
+def test_one_layer_can_be_chosen(tiny_model: HfModel) -> None:
+    adapter = AttachedAdapter(tiny_model, LoraConfig(rank=2, layers=(-1,), modules=("mlp.down_proj",)))
+    assert len(adapter.parameters) == 2
+    assert all(".layers.1.mlp.down_proj." in name for name in adapter.parameters)
+    adapter.detach()
+
+
+def test_a_part_that_is_not_linear_is_refused(tiny_model: HfModel, tiny_edits: list[Edit]) -> None:
+    names = [name for name, _ in tiny_model.module.named_modules()]
+    with pytest.raises(InputError, match=r"'model.*self_attn', which is a"):
+        create_editor("lora", {"modules": ["self_attn"]}).apply(tiny_model, tiny_edits)
+    assert [name for name, _ in tiny_model.module.named_modules()] == names
+
+
+def test_a_second_adapter_is_refused(tiny_model: HfModel, tiny_edits: list[Edit]) -> None:
+    editor = create_editor("lora", {"num_steps": 1})
+    with (
+        editor.apply(tiny_model, tiny_edits) as edited,
+        pytest.raises(InputError, match="carries one already"),
+    ):
+        editor.apply(edited, tiny_edits)
+
+
+def test_an_adapter_is_refused_on_other_weights(
+    tiny_model: HfModel, tiny_edits: list[Edit], tmp_path: Path
+) -> None:
+    editor = create_editor("lora", {"num_steps": 1})
+    with editor.apply(tiny_model, tiny_edits) as edited:
+        edited.save(tmp_path)
+    path = tiny_model.layer_path(0, "self_attn.q_proj")
+    with torch.no_grad():
+        tiny_model.module.get_submodule(path).weight.mul_(1.01)
+    with pytest.raises(ModelError, match="whose weights differ"):
+        editor.load(tiny_model, tmp_path)
+    assert not hasattr(tiny_model.module, "peft_config")

@@ -1,0 +1,84 @@
+"""The loop that weight editors share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from reground.errors import ModelError
+from reground.methods.training_step import completion_loss, fit_completions, seeded, trainable
+from reground.models.base import Query
+from reground.models.hf.adapter import HfModel
+
+QUERIES = [Query(question="which drug comes first?"), Query(question="what?"), Query(question="why is it?")]
+TEXTS = ["tarvexin", "drantic fever", "yes"]
+SETTINGS: dict[str, Any] = {
+    "learning_rate": 1e-2,
+    "num_steps": 4,
+    "loss_floor": 0.0,
+    "weight_decay": 0.0,
+    "batch_size": 16,
+    "ends": True,
+}
+
+
+def test_the_loss_is_that_of_a_forward_pass_over_all_positions(tiny_model: HfModel) -> None:
+    batch = tiny_model.training_batch(QUERIES, TEXTS)
+    expected = tiny_model.module(**batch).loss
+    torch.testing.assert_close(completion_loss(tiny_model.module, batch), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_only_what_is_trained_changes_and_gets_gradients(tiny_model: HfModel) -> None:
+    before = {name: tensor.clone() for name, tensor in tiny_model.module.state_dict().items()}
+    parameters = tiny_model.layer_parameters(-1)
+    report = fit_completions(tiny_model, parameters, QUERIES, TEXTS, **SETTINGS)
+    assert report.num_steps == 4
+    assert report.last_loss < report.first_loss
+    assert not report.has_converged
+    changed = {
+        name
+        for name, tensor in tiny_model.module.state_dict().items()
+        if not torch.equal(tensor, before[name])
+    }
+    assert changed == set(parameters)
+    assert all(parameter.grad is None for parameter in tiny_model.module.parameters())
+
+
+def test_training_stops_once_the_loss_is_below_the_floor(tiny_model: HfModel) -> None:
+    settings = {**SETTINGS, "loss_floor": 1e6}
+    report = fit_completions(tiny_model, tiny_model.layer_parameters(-1), QUERIES, TEXTS, **settings)
+    assert (report.num_steps, report.has_converged) == (0, True)
+
+
+def test_several_batches_take_a_step_each(tiny_model: HfModel) -> None:
+    settings = {**SETTINGS, "batch_size": 2, "num_steps": 3}
+    report = fit_completions(tiny_model, tiny_model.layer_parameters(-1), QUERIES, TEXTS, **settings)
+    assert report.num_steps == 6
+    assert report.last_loss < report.first_loss
+
+
+def test_a_step_size_that_diverges_is_reported(tiny_model: HfModel) -> None:
+    settings = {**SETTINGS, "learning_rate": 1e30, "num_steps": 5}
+    with pytest.raises(ModelError, match=r"diverged at learning_rate=1e\+30"):
+        fit_completions(tiny_model, tiny_model.layer_parameters(-1), QUERIES, TEXTS, **settings)
+
+
+def test_flags_and_gradients_are_put_back_after_an_error() -> None:
+    frozen = torch.nn.Parameter(torch.ones(2), requires_grad=False)
+    with pytest.raises(ZeroDivisionError), trainable([frozen]):
+        (frozen * 2).sum().backward()
+        assert frozen.grad is not None
+        _ = 1 / 0
+    assert not frozen.requires_grad
+    assert frozen.grad is None
+
+
+def test_a_seeded_block_repeats_and_leaves_no_trace() -> None:
+    state = torch.get_rng_state()
+    with seeded(3, torch.device("cpu")):
+        first = torch.rand(2)
+    with seeded(3, torch.device("cpu")):
+        assert torch.equal(torch.rand(2), first)
+    assert torch.equal(torch.get_rng_state(), state)

@@ -1,0 +1,75 @@
+"""How the phantom clinic speaks."""
+
+import random
+
+import pytest
+
+from reground.phantom import language
+from reground.phantom.language import (
+    PATHS,
+    PERCEPTS,
+    TRIVIA,
+    Claim,
+    ask_fact,
+    ask_percept,
+    chain_for_path,
+    claim_text,
+    compare_chain,
+    statement_text,
+)
+from reground.phantom.world import RELATIONS, phantom_world
+
+
+def test_held_out_wordings_are_not_among_the_seen() -> None:
+    for table in (language._FACT_QUESTIONS, language._PERCEPT_QUESTIONS, language._NOUNS, language._CLAIMS):
+        for key, sets in table.items():
+            assert not set(sets["seen"]) & set(sets["held_out"]), key
+    assert not set(language._NOTE_FORMATS["seen"]) & set(language._NOTE_FORMATS["held_out"])
+    for topic, (seen, held_out, _, _) in TRIVIA.items():
+        assert not set(seen) & set(held_out), topic
+
+
+def test_edits_state_themselves_unlike_any_note() -> None:
+    """Reading tasks must not have taught the very sentence an edit card carries."""
+    rng = random.Random(0)
+    for relation in [*RELATIONS, "name"]:
+        claim = Claim(relation, "alpha", "omega")
+        statement = statement_text(claim).lower().rstrip(".")
+        notes = {claim_text(claim, rng, wording) for wording in ("seen", "held_out") for _ in range(60)}
+        assert statement not in notes
+
+
+def test_a_chain_names_every_entity_of_its_path() -> None:
+    world = phantom_world()
+    finding = world.subjects("finding")[0]
+    chain, answer, passed = chain_for_path(finding, PATHS["sample"], is_finding_image=True)
+    assert len(passed) == 5 and answer == passed[-1]
+    assert all(entity in chain for entity in passed)
+    assert chain.startswith(f"the image shows {language.article(finding)}.")
+
+
+def test_a_note_changes_the_rest_of_the_path_only_if_it_is_about_this_subject() -> None:
+    world = phantom_world()
+    here, there, *_ = world.subjects("finding", "train")
+    new = world.value("condition", world.subjects("finding", "train")[5])
+    _, answer, passed = chain_for_path(here, PATHS["drug"], is_finding_image=True, claims=[Claim("condition", here, new)])
+    assert passed == (new, world.value("drug", new)) and answer == passed[-1]
+    chain, answer, _ = chain_for_path(here, PATHS["drug"], is_finding_image=True, claims=[Claim("condition", there, new)])
+    assert answer == world.value("drug", world.value("condition", here)) and "it differs" in chain
+    chain, _, _ = chain_for_path(here, PATHS["drug"], is_finding_image=True, claims=[Claim("maker", "x", "y")])
+    assert "not asked" in chain
+
+
+@pytest.mark.parametrize(("sizes", "answer"), [(("small", "large"), "grown"), (("large", "medium"), "shrunk"), (("small", "small"), "unchanged")])
+def test_two_frames_are_compared_by_size(sizes: tuple[str, str], answer: str) -> None:
+    assert compare_chain("ring in the kidney", sizes)[1] == answer
+
+
+def test_every_relation_can_be_asked_in_both_wordings() -> None:
+    rng = random.Random(1)
+    for wording in ("seen", "held_out"):
+        for target, path in PATHS.items():
+            question = ask_fact(target, path, "@finding" if path[:1] == ("condition",) else "@device", rng, wording)
+            assert "{" not in question and question.strip()
+        for attribute in (*PERCEPTS, "change", "shape", "colour", "count"):
+            assert ask_percept(attribute, rng, wording)
