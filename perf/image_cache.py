@@ -1,9 +1,9 @@
 """How much the image cache saves: many questions about few images, with it and without, in one run.
 
-The comparison is a naive loop over the same model: the checkpoint's own processor and ``generate`` with pixels, one
-question at a time. A second comparison takes the cache alone away and leaves the batches.
+The comparison is a naive loop over the same model: the checkpoint's own processor and ``generate`` with
+pixels, one question at a time. A second comparison takes the cache alone away and leaves the batches.
 
-    python perf/image_cache.py                              a small random model with a tower of some weight
+    python perf/image_cache.py                              a tiny random model
     python perf/image_cache.py --model path/to/checkpoint --image a.png --image b.png
 
 Prints one JSON object; both ratios are above 1 if the adapter is worth its code.
@@ -35,9 +35,7 @@ from reground.models.hf.tiny import build_tiny_checkpoint
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", help="a checkpoint folder or hub name; a tiny random one if absent")
     parser.add_argument("--image", action="append", default=[], help="an image address; repeat for several")
     parser.add_argument("--questions", type=int, default=8, help="questions about each image")

@@ -34,10 +34,7 @@ def tiny_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     from reground.models.hf.tiny import TINY_FAMILIES, build_tiny_checkpoint
 
     assert TINY_FAMILIES == TINY_FAMILY_NAMES
-    return {
-        family: build_tiny_checkpoint(tmp_path_factory.mktemp("tiny") / family, family)
-        for family in TINY_FAMILIES
-    }
+    return {family: build_tiny_checkpoint(tmp_path_factory.mktemp("tiny") / family, family) for family in TINY_FAMILIES}
 
 
 @pytest.fixture(scope="session")
@@ -57,9 +54,7 @@ def tiny_model(request: pytest.FixtureRequest, loaded_tiny_models: dict[str, HfM
     from reground.models.hf.adapter import HfModel
 
     loaded = loaded_tiny_models[request.param]
-    return HfModel(
-        copy.deepcopy(loaded.module), loaded.processor, loaded.family, loaded.info, loaded.delimiters
-    )
+    return HfModel(copy.deepcopy(loaded.module), loaded.processor, loaded.family, loaded.info, loaded.delimiters)
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@
     ├── CapabilityError       a method needs what a model does not offer
     ├── RunDirectoryError     a run directory that cannot be started in, resumed or read
     ├── ModelError            weights that cannot be loaded or are not finite
+    ├── EndpointError         a remote endpoint that cannot be reached or sends no usable reply
     └── MissingExtraError     an optional dependency is not installed; prints the install command
 
 Each message has three parts: what was tried and with which value, what would have been accepted, and what to do
@@ -22,6 +23,7 @@ from collections.abc import Iterable
 
 __all__ = [
     "CapabilityError",
+    "EndpointError",
     "ImageError",
     "InputError",
     "MissingExtraError",
@@ -109,6 +111,10 @@ class RunDirectoryError(RegroundError):
 
 class ModelError(RegroundError):
     """Weights cannot be loaded, or are not finite."""
+
+
+class EndpointError(RegroundError):
+    """A remote endpoint cannot be reached, or its reply is not what was asked for."""
 
 
 class MissingExtraError(RegroundError):

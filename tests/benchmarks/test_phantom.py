@@ -20,7 +20,9 @@ def test_every_kind_of_probe_occurs_near_and_far(benchmark: PhantomBenchmark) ->
         ("reliability", None), ("generality", None), ("portability", None),
         ("text_locality", "near"), ("text_locality", "far"), ("image_locality", "near"), ("image_locality", "far"),
     }  # fmt: skip
-    assert {"exact", "text_rephrase", "image_rephrase", "both", "hop1", "hop2", "hop3", "hop4"} <= {p.level for p in probes}
+    assert {"exact", "text_rephrase", "image_rephrase", "both", "hop1", "hop2", "hop3", "hop4"} <= {
+        p.level for p in probes
+    }
     assert {edit.modality for edit in edits} == {"visual", "textual"}
 
 
@@ -33,7 +35,9 @@ def test_a_sample_depends_on_its_seed_alone(benchmark: PhantomBenchmark) -> None
 
 
 def test_subjects_of_splits_do_not_meet(benchmark: PhantomBenchmark) -> None:
-    subjects = {split: {e.subject for e in benchmark.edits(split)} for split in ("test", "train", "calibration", "unseen")}
+    subjects = {
+        split: {e.subject for e in benchmark.edits(split)} for split in ("test", "train", "calibration", "unseen")
+    }
     for a in subjects:
         for b in subjects:
             assert a == b or not subjects[a] & subjects[b]
@@ -46,7 +50,11 @@ def test_an_edit_changes_something_and_its_probes_need_it(benchmark: PhantomBenc
             assert probe.expectation.answer is not None
             if probe.is_local:
                 # a locality probe whose truth is the new answer could not show a leak
-                assert probe.expectation.answer.text != edit.new_answer.text or probe.distance == "far" or probe.level == "other_relation"
+                assert (
+                    probe.expectation.answer.text != edit.new_answer.text
+                    or probe.distance == "far"
+                    or probe.level == "other_relation"
+                )
 
 
 def test_images_can_be_opened(benchmark: PhantomBenchmark) -> None:

@@ -67,8 +67,7 @@ class State:
         # The first picture makes transformers hang hooks of its own on some towers; they are not the edit's.
         model.fingerprint([Query(question="?", image=ImageRef(frames=(ONE_PIXEL,)))])
         self.tensors = {
-            name: tensor.detach().clone()
-            for name, tensor in [*module.named_parameters(), *module.named_buffers()]
+            name: tensor.detach().clone() for name, tensor in [*module.named_parameters(), *module.named_buffers()]
         }
         self.modules = [(name, id(part)) for name, part in module.named_modules()]
         self.flags = [parameter.requires_grad for parameter in module.parameters()]
@@ -114,7 +113,7 @@ def apply(
 ) -> EditedModel:
     chosen = dict(settings.get(name, {}))
     if "target" in method_entry(name).preset:
-        chosen["max_chain_tokens"] = 40
+        chosen["max_chain_tokens"] = 8
     return create_editor(name, chosen).apply(model, edits, seed=seed)
 
 
@@ -136,9 +135,7 @@ def test_an_edit_is_undone_without_a_trace(
 
 
 @pytest.mark.parametrize("name", ALL_METHODS)
-def test_an_edited_model_answers_like_any_model(
-    name: str, tiny_model: HfModel, tiny_edits: list[Edit]
-) -> None:
+def test_an_edited_model_answers_like_any_model(name: str, tiny_model: HfModel, tiny_edits: list[Edit]) -> None:
     query = edit_query(tiny_edits[0])
     with apply(name, tiny_model, tiny_edits[:1]) as edited:
         ((first, second),) = edited.generate([query], max_new_tokens=4, num_samples=2)
@@ -168,9 +165,7 @@ def test_training_on_the_answer_makes_it_the_most_likely_text(
 
 
 @pytest.mark.parametrize("name", ["ft-chain", "lora-chain"])
-def test_training_on_a_chain_makes_the_model_write_it(
-    name: str, tiny_model: HfModel, tiny_edits: list[Edit]
-) -> None:
+def test_training_on_a_chain_makes_the_model_write_it(name: str, tiny_model: HfModel, tiny_edits: list[Edit]) -> None:
     """A random model writes no usable chain, so the statement stands in, and that is on the record."""
     with apply(name, tiny_model, tiny_edits[1:], settings=LEARNING) as edited:
         (target,) = edited.details["targets"]  # type: ignore[attr-defined]
@@ -181,9 +176,7 @@ def test_training_on_a_chain_makes_the_model_write_it(
     assert compact == target["text"].replace(" ", "")
 
 
-def test_a_prompt_edit_reads_as_a_note(
-    tiny_model: HfModel, tiny_edits: list[Edit], probes: list[Query]
-) -> None:
+def test_a_prompt_edit_reads_as_a_note(tiny_model: HfModel, tiny_edits: list[Edit], probes: list[Query]) -> None:
     note = "Note: a ring in the kidney means drantic fever\nNote: a star in the liver means osquine disease."
     noted = [query.model_copy(update={"note": note}) for query in probes]
     with apply("prompt", tiny_model, tiny_edits) as edited:
@@ -247,9 +240,7 @@ def test_a_model_that_offers_too_little_is_refused_before_anything_happens(
     name: str, tiny_edits: list[Edit], tmp_path: Path
 ) -> None:
     model = TalkOnly()
-    with pytest.raises(
-        CapabilityError, match=f"method '{name}' needs .*'talk-only' offers free generation"
-    ) as caught:
+    with pytest.raises(CapabilityError, match=f"method '{name}' needs .*'talk-only' offers free generation") as caught:
         create_editor(name).apply(model, tiny_edits)
     assert "methods that work with it: none" in str(caught.value)
     assert model.num_calls == 0

@@ -22,9 +22,7 @@ def queries(tiny_images: list[str]) -> list[Query]:
         Query(question="which drug comes first?"),
         Query(question="what does this show?", image=ImageRef(frames=(first,))),
         Query(question="which condition does this image show?", image=ImageRef(frames=(second,))),
-        Query(
-            question="is the later image worse than the earlier one?", image=ImageRef(frames=(third, fourth))
-        ),
+        Query(question="is the later image worse than the earlier one?", image=ImageRef(frames=(third, fourth))),
         Query(question="which?", note="Note: a ring means osquine disease.", image=ImageRef(frames=(first,))),
         Query(question="which drug?", options=("tarvexin", "belumide", "none of these")),
         Query(question="why?", is_thinking=False),
@@ -101,9 +99,7 @@ def test_scores_equal_a_plain_forward_pass_of_the_checkpoint(
         assert score.top1_share == pytest.approx(float((logits_TV.argmax(-1) == ids_T).float().mean()))
 
 
-def test_generation_equals_the_stock_generation_of_the_checkpoint(
-    tiny_model: HfModel, tiny_images: list[str]
-) -> None:
+def test_generation_equals_the_stock_generation_of_the_checkpoint(tiny_model: HfModel, tiny_images: list[str]) -> None:
     from PIL import Image
 
     query = Query(question="which condition does this image show?", image=ImageRef(frames=(tiny_images[1],)))
@@ -131,9 +127,7 @@ def test_the_image_cache_changes_nothing(tiny_model: HfModel, queries: list[Quer
     assert torch.equal(cold, uncached)
 
 
-def test_a_change_on_the_vision_side_shows_after_invalidation(
-    tiny_model: HfModel, queries: list[Query]
-) -> None:
+def test_a_change_on_the_vision_side_shows_after_invalidation(tiny_model: HfModel, queries: list[Query]) -> None:
     query = queries[1]
     before = tiny_model.fingerprint([query])
     connector = tiny_model.module.get_submodule(tiny_model.family.vision[-1])
@@ -217,9 +211,7 @@ def test_decoding_settings_out_of_range_are_refused(tiny_model: HfModel, setting
         (Query(question="which?"), "an <image>", "image token"),
     ],
 )
-def test_what_cannot_be_asked_is_refused(
-    tiny_model: HfModel, query: Query, target: str, message: str
-) -> None:
+def test_what_cannot_be_asked_is_refused(tiny_model: HfModel, query: Query, target: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         tiny_model.score([query], [target])
 

@@ -22,9 +22,7 @@ def ref(*frames: str) -> ImageRef:
     return ImageRef(frames=frames)
 
 
-def write_png(
-    path: Path, colour: tuple[int, int, int] = (200, 10, 10), size: tuple[int, int] = (8, 6)
-) -> Path:
+def write_png(path: Path, colour: tuple[int, int, int] = (200, 10, 10), size: tuple[int, int] = (8, 6)) -> Path:
     Image.new("RGB", size, colour).save(path)
     return path
 

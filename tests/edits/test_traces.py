@@ -27,16 +27,12 @@ def parse(
     thinking: bool = True,
     opened: bool | None = None,
 ) -> Trace:
-    return parse_trace(
-        text, delimiters, num_tokens=9, is_truncated=cut, is_thinking=thinking, template_opened=opened
-    )
+    return parse_trace(text, delimiters, num_tokens=9, is_truncated=cut, is_thinking=thinking, template_opened=opened)
 
 
 def test_a_good_trace_is_answered() -> None:
     trace = parse(GOOD)
-    assert trace == Trace(
-        outcome="answered", chain="a ring in the kidney.", answer="velmora syndrome", num_tokens=9
-    )
+    assert trace == Trace(outcome="answered", chain="a ring in the kidney.", answer="velmora syndrome", num_tokens=9)
 
 
 @pytest.mark.parametrize(
@@ -170,15 +166,13 @@ def test_models_base_still_offers_delimiters() -> None:
     assert base.Delimiters is Delimiters
 
 
-pieces = st.one_of(
-    st.sampled_from(MARKS), st.text(max_size=8), st.sampled_from(["ring ", "the drug is ", "\n"])
-)
+pieces = st.one_of(st.sampled_from(MARKS), st.text(max_size=8), st.sampled_from(["ring ", "the drug is ", "\n"]))
 mangled = st.lists(pieces, max_size=30).map("".join)
 words = st.text(alphabet="abcdefgh <>/\n.,", min_size=1, max_size=30).filter(lambda s: s.strip() != "")
 kinds = st.sampled_from([TAGS, BARE, OPENED, PLAIN])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(mangled, kinds, st.booleans(), st.booleans(), st.sampled_from([None, True, False]))
 def test_parsing_never_raises_and_is_pure(
     text: str, delimiters: Delimiters, cut: bool, thinking: bool, opened: bool | None
@@ -190,7 +184,7 @@ def test_parsing_never_raises_and_is_pure(
     assert not (cut and first.outcome == "answered")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(mangled)
 def test_answered_means_each_delimiter_once_and_in_order(text: str) -> None:
     if parse(text).outcome == "answered":
@@ -214,9 +208,7 @@ def test_deleting_a_delimiter_never_leaves_an_answer(chain: str, answer: str, in
 
 
 @given(words, words, st.integers(0, 3), st.integers(0, 6))
-def test_repeating_a_delimiter_never_leaves_an_answer(
-    chain: str, answer: str, index: int, place: int
-) -> None:
+def test_repeating_a_delimiter_never_leaves_an_answer(chain: str, answer: str, index: int, place: int) -> None:
     parts = [MARKS[0], chain, MARKS[1], MARKS[2], answer, MARKS[3]]
     parts.insert(place, MARKS[index])
     assert parse("".join(parts)).outcome in ("broken_format", "degenerate")

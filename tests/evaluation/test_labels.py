@@ -54,12 +54,10 @@ def judge(make_edit: Make, make_probe: Make, make_row: Make, reader: Any) -> Cal
         ("a ring.", "velmora", "wrong"),
         ("a ring.", "tarvex", "wrong"),
         ("a ring means orbex.", "orbex", "wrong"),
-        (OLD_CHAIN, "orbex", "wrong"),
+        (OLD_CHAIN, "orbex", "dissonance_implicit"),
     ],
 )
-def test_labels_of_answered_exact_probes(
-    judge: Callable[..., Judgement], chain: str, answer: str, label: str
-) -> None:
+def test_labels_of_answered_exact_probes(judge: Callable[..., Judgement], chain: str, answer: str, label: str) -> None:
     judgement = judge(chain, answer)
     assert judgement.label == label
     assert judgement.grounded == float(label == "grounded")
@@ -68,9 +66,7 @@ def test_labels_of_answered_exact_probes(
 
 
 @pytest.mark.parametrize("outcome", ["no_answer", "broken_format", "degenerate", "truncated"])
-def test_an_output_that_no_longer_answers_has_collapsed(
-    judge: Callable[..., Judgement], outcome: str
-) -> None:
+def test_an_output_that_no_longer_answers_has_collapsed(judge: Callable[..., Judgement], outcome: str) -> None:
     judgement = judge("a ring means tarvex.", None, after_fields={"outcome": outcome})
     assert (judgement.label, judgement.collapse, judgement.outcome) == ("collapse", 1.0, outcome)
     assert (judgement.answer, judgement.grounded, judgement.token_f1) == (0.0, 0.0, 0.0)
@@ -185,10 +181,7 @@ def test_multiple_choice_by_letter_is_grounded_by_the_options_text(
     grounded = judge("a ring means tarvex.", "B", edit=edit, options=options, before=(OLD_CHAIN, "A"))
     assert grounded.label == "grounded"
     assert judge(OLD_CHAIN, "A", edit=edit, options=options, before=(OLD_CHAIN, "A")).label == "ignored"
-    assert (
-        judge(OLD_CHAIN, "B", edit=edit, options=options, before=(OLD_CHAIN, "A")).label
-        == "dissonance_implicit"
-    )
+    assert judge(OLD_CHAIN, "B", edit=edit, options=options, before=(OLD_CHAIN, "A")).label == "dissonance_implicit"
 
 
 def test_chain_length_ratio_by_hand(judge: Callable[..., Judgement]) -> None:

@@ -35,9 +35,7 @@ def test_the_page_defines_every_metric_label_stratum_and_setting() -> None:
 
 
 def test_the_page_states_the_defaults() -> None:
-    rows = [
-        line.split("|") for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("| `")
-    ]
+    rows = [line.split("|") for line in PAGE.read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
     stated = {cells[1].strip(" `"): cells[2].strip() for cells in rows}
     for name, value in ProtocolSettings():
         assert stated[name] == str(value)

@@ -68,9 +68,7 @@ class World:
 
     def believe(self, edit: Edit, answers: list[str]) -> None:
         traces = tuple(Trace(outcome="answered", answer=said, num_tokens=1) for said in answers)
-        self.beliefs.append(
-            Belief(edit_id=edit.id, model="m", answers=traces, k=len(traces), temperature=1.0, seed=0)
-        )
+        self.beliefs.append(Belief(edit_id=edit.id, model="m", answers=traces, k=len(traces), temperature=1.0, seed=0))
 
     def summary(self, **settings: Any) -> Summary:
         return summarise(
@@ -94,9 +92,7 @@ def get(summary: Summary, metric: str, level: str, method: str = "ft", stratum: 
     return score
 
 
-def value(
-    summary: Summary, metric: str, level: str, method: str = "ft", stratum: str = "all"
-) -> float | None:
+def value(summary: Summary, metric: str, level: str, method: str = "ft", stratum: str = "all") -> float | None:
     found = get(summary, metric, level, method, stratum).value
     return None if found is None else round(found, 6)
 
@@ -341,9 +337,7 @@ def test_checkpoints_of_a_chain_expect_only_what_was_put(world: World) -> None:
             row = {"schedule": "lifelong", "checkpoint": checkpoint, "step": checkpoint}
             world.ask(edit, "reliability", "exact", None, NEW, row=row)
     summary = world.summary()
-    found = {
-        s.checkpoint: (s.n, s.num_unscored) for s in summary.scores if (s.metric, s.level) == ("tf", "exact")
-    }
+    found = {s.checkpoint: (s.n, s.num_unscored) for s in summary.scores if (s.metric, s.level) == ("tf", "exact")}
     assert found == {1: (0, 1), 2: (0, 2)}
     grounded = {s.checkpoint: s.n for s in summary.scores if (s.metric, s.level) == ("grounded", "exact")}
     assert grounded == {1: 1, 2: 2}

@@ -11,8 +11,7 @@ from reground.evaluation.strata import Belief, strata_of, stratum
 
 def believe(edit: Edit, answers: list[str | None]) -> Belief:
     traces = tuple(
-        Trace(outcome="truncated" if said is None else "answered", answer=said, num_tokens=1)
-        for said in answers
+        Trace(outcome="truncated" if said is None else "answered", answer=said, num_tokens=1) for said in answers
     )
     return Belief(edit_id=edit.id, model="m", answers=traces, k=len(traces), temperature=1.0, seed=0)
 
@@ -41,9 +40,7 @@ def test_strata_by_hand(make_edit: Callable[..., Edit], answers: list[str | None
 
 
 def test_an_answer_contained_in_the_other_side_is_told_apart(make_edit: Callable[..., Edit]) -> None:
-    edit = make_edit(
-        new_answer={"text": "cancer"}, prior_answer={"text": "lung cancer"}, statement="now cancer."
-    )
+    edit = make_edit(new_answer={"text": "cancer"}, prior_answer={"text": "lung cancer"}, statement="now cancer.")
     assert stratum(believe(edit, ["lung cancer"] * 8), edit) == "conflicts-strong"
     assert stratum(believe(edit, ["cancer"] * 8), edit) == "agrees"
 

@@ -105,10 +105,7 @@ def test_an_unusable_chain_gives_way_to_the_statement(text: str, is_truncated: b
 
 def test_a_chain_that_the_template_opens_is_not_opened_again() -> None:
     text = "rings mean velmora.</think><answer>velmora</answer>"
-    assert (
-        target(Writes(text, OPENED), edit(VELMORA)).text
-        == "rings mean osquine.</think><answer>osquine</answer>"
-    )
+    assert target(Writes(text, OPENED), edit(VELMORA)).text == "rings mean osquine.</think><answer>osquine</answer>"
     fallback = target(Writes("broken", OPENED), edit(VELMORA, statement="rings mean osquine!"))
     assert fallback.text == "rings mean osquine!</think><answer>osquine</answer>"
 

@@ -23,9 +23,7 @@ def test_a_large_array_shows_although_it_is_gone_at_the_end() -> None:
         held = np.ones(40_000_000 // 8)
         del held
     if meter.peak_bytes is None:
-        pytest.skip(
-            "the process's high-water mark cannot be reset here; needs a writable /proc/self/clear_refs"
-        )
+        pytest.skip("the process's high-water mark cannot be reset here; needs a writable /proc/self/clear_refs")
     assert 30_000_000 < meter.peak_bytes < 200_000_000
 
 

@@ -37,11 +37,7 @@ def test_only_what_is_trained_changes_and_gets_gradients(tiny_model: HfModel) ->
     assert report.num_steps == 4
     assert report.last_loss < report.first_loss
     assert not report.has_converged
-    changed = {
-        name
-        for name, tensor in tiny_model.module.state_dict().items()
-        if not torch.equal(tensor, before[name])
-    }
+    changed = {name for name, tensor in tiny_model.module.state_dict().items() if not torch.equal(tensor, before[name])}
     assert changed == set(parameters)
     assert all(parameter.grad is None for parameter in tiny_model.module.parameters())
 

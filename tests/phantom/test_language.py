@@ -52,15 +52,22 @@ def test_a_note_changes_the_rest_of_the_path_only_if_it_is_about_this_subject() 
     world = phantom_world()
     here, there, *_ = world.subjects("finding", "train")
     new = world.value("condition", world.subjects("finding", "train")[5])
-    _, answer, passed = chain_for_path(here, PATHS["drug"], is_finding_image=True, claims=[Claim("condition", here, new)])
+    _, answer, passed = chain_for_path(
+        here, PATHS["drug"], is_finding_image=True, claims=[Claim("condition", here, new)]
+    )
     assert passed == (new, world.value("drug", new)) and answer == passed[-1]
-    chain, answer, _ = chain_for_path(here, PATHS["drug"], is_finding_image=True, claims=[Claim("condition", there, new)])
+    chain, answer, _ = chain_for_path(
+        here, PATHS["drug"], is_finding_image=True, claims=[Claim("condition", there, new)]
+    )
     assert answer == world.value("drug", world.value("condition", here)) and "it differs" in chain
     chain, _, _ = chain_for_path(here, PATHS["drug"], is_finding_image=True, claims=[Claim("maker", "x", "y")])
     assert "not asked" in chain
 
 
-@pytest.mark.parametrize(("sizes", "answer"), [(("small", "large"), "grown"), (("large", "medium"), "shrunk"), (("small", "small"), "unchanged")])
+@pytest.mark.parametrize(
+    ("sizes", "answer"),
+    [(("small", "large"), "grown"), (("large", "medium"), "shrunk"), (("small", "small"), "unchanged")],
+)
 def test_two_frames_are_compared_by_size(sizes: tuple[str, str], answer: str) -> None:
     assert compare_chain("ring in the kidney", sizes)[1] == answer
 

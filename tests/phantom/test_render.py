@@ -44,7 +44,10 @@ def test_look_alikes_differ_by_more_than_noise_and_less_than_families_do() -> No
     def mean(name: str) -> np.ndarray:
         return np.mean([_pixels(device_uri(name, "ct", seed)) for seed in range(24)], axis=0)
 
-    a, a_again = mean(names[6]), np.mean([_pixels(device_uri(names[6], "ct", s)) for s in range(24, 48)], axis=0)
+    a, a_again = (
+        mean(names[6]),
+        np.mean([_pixels(device_uri(names[6], "ct", s)) for s in range(24, 48)], axis=0),
+    )
     alike, other = mean(names[7]), mean(names[14])
     noise, near, far = (np.abs(a - b).mean() for b in (a_again, alike, other))
     assert noise < near < far

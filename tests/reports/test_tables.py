@@ -36,9 +36,7 @@ def score(method: str, metric: str, level: str, value: float | None, **fields: o
 @pytest.fixture
 def summary() -> Summary:
     scores = [score("ft", *figure, 0.5) for figure in FIGURES if figure[1] not in ("hop1",)]
-    scores = [
-        s for s in scores if (s.metric, s.level) not in (("illusion_gap", "exact"), ("grounded", "exact"))
-    ]
+    scores = [s for s in scores if (s.metric, s.level) not in (("illusion_gap", "exact"), ("grounded", "exact"))]
     scores += [score("ft", "illusion_gap", "exact", 1.0), score("ft", "grounded", "exact", 0.0)]
     scores += [score("ft-chain", "illusion_gap", "exact", -0.9), score("ft-chain", "grounded", "exact", 0.94)]
     scores += [score("none", "grounded", "exact", 0.2), score("ft", "independence_image", "near", None)]
@@ -46,9 +44,7 @@ def summary() -> Summary:
     scores += [score("ft", "grounded", "exact", 0.77, stratum="conflict")]
     example = {"edit_id": "e", "probe_id": "p", "level": "exact", "question": "which?", "expected": "tarvex"}
     examples = [
-        Example.model_validate(
-            {**WHERE, **example, "method": method, "label": label, "count": count, "raw": raw}
-        )
+        Example.model_validate({**WHERE, **example, "method": method, "label": label, "count": count, "raw": raw})
         for method, label, count, raw in (
             ("none", "ignored", 99, "the floor"),
             ("ft", "dissonance_implicit", 7, RAW),

@@ -139,9 +139,7 @@ class SpiedModel(ScriptedModel):
 
 
 CAPABILITIES: frozenset[Capability] = frozenset({"generate", "score", "notes", "weights"})
-EDITABLE = ModelEntry(
-    "scripted_world:load_editable", CAPABILITIES, "A table that can be edited.", has_weights=False
-)
+EDITABLE = ModelEntry("scripted_world:load_editable", CAPABILITIES, "A table that can be edited.", has_weights=False)
 OVERWRITE = MethodEntry(
     "scripted_world:OverwriteConfig",
     "scripted_world:OverwriteEditor",
@@ -175,9 +173,7 @@ class OverwriteConfig(MethodConfig):
 class _Edited:
     """A scripted model with its table changed, or with a note."""
 
-    def __init__(
-        self, base: ScriptedModel, olds: list[ScriptedFact], note: str | None, fails_at: str | None
-    ) -> None:
+    def __init__(self, base: ScriptedModel, olds: list[ScriptedFact], note: str | None, fails_at: str | None) -> None:
         self._base = base
         self._olds = olds
         self._note = note
@@ -197,16 +193,12 @@ class _Edited:
 
     @property
     def cost(self) -> EditCost:
-        return EditCost(
-            apply_s=0.001, peak_bytes=None, stored_bytes=10, num_changed_parameters=len(self._olds)
-        )
+        return EditCost(apply_s=0.001, peak_bytes=None, stored_bytes=10, num_changed_parameters=len(self._olds))
 
     def generate(self, queries: Sequence[Query], **settings: Any) -> list[list[Output]]:
         if self._fails_at == "generate":
             raise RuntimeError("out of memory")
-        return self._base.generate(
-            [query.model_copy(update={"note": self._note}) for query in queries], **settings
-        )
+        return self._base.generate([query.model_copy(update={"note": self._note}) for query in queries], **settings)
 
     def score(self, queries: Sequence[Query], targets: Sequence[str]) -> list[TargetScore]:
         return self._base.score([query.model_copy(update={"note": self._note}) for query in queries], targets)

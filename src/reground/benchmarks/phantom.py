@@ -104,8 +104,7 @@ class PhantomBenchmark:
             known_defects=(
                 "Names are invented and images are drawn: a method's rank here need not be its rank on clinical "
                 "images.",
-                "Facts of one relation share few values (3 MRI statuses, 4 urgencies), so a guess is sometimes "
-                "right.",
+                "Facts of one relation share few values (3 MRI statuses, 4 urgencies), so a guess is sometimes right.",
             ),
         )
 
@@ -278,7 +277,11 @@ class _Prober:
         yield self._in_scope("generality", "text_rephrase", reworded(), here)
         yield self._in_scope("generality", "image_rephrase", edit.question, _image_of(edit.subject, rng))
         yield self._in_scope("generality", "both", reworded(), _image_of(edit.subject, rng))
-        targets = ("drug", "drug_class", "test", "sample") if pointer == "@finding" else ("maker", "country", "capital", "river")
+        targets = (
+            ("drug", "drug_class", "test", "sample")
+            if pointer == "@finding"
+            else ("maker", "country", "capital", "river")
+        )
         for hop, target in enumerate(targets, start=1):
             onward = PATHS[target]
             before, after = self._without_and_with(edit.subject, onward, pointer)
@@ -332,9 +335,16 @@ class _Prober:
         self, start: str, path: Sequence[str], pointer: str
     ) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Entities passed without the edit and with it, the answer last."""
-        seen = {"is_device_image": pointer == "@device", "is_finding_image": pointer == "@finding"}
-        _, _, before = chain_for_path(start, path, **seen)
-        _, _, after = chain_for_path(start, path, claims=(self._claim,), **seen)
+        before, after = (
+            chain_for_path(
+                start,
+                path,
+                is_device_image=pointer == "@device",
+                is_finding_image=pointer == "@finding",
+                claims=claims,
+            )[2]
+            for claims in ((), (self._claim,))
+        )
         return before, after
 
     # -- out of scope

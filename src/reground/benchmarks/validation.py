@@ -130,6 +130,4 @@ def _validate_records(name: str, benchmark: Benchmark) -> Validation:
 
 
 def _defect(name: str, problem: str, accepted: str) -> RecordError:
-    return RecordError(
-        f"benchmark {name!r}: {problem}.", accepted, "report it to whoever keeps the benchmark."
-    )
+    return RecordError(f"benchmark {name!r}: {problem}.", accepted, "report it to whoever keeps the benchmark.")

@@ -16,9 +16,7 @@ def ask(
     model: Annotated[str, typer.Option(help="Name of the model.")],
     images: Annotated[
         list[str] | None,
-        typer.Option(
-            "--image", metavar="FILE", help="Image the question is about; again for a further frame."
-        ),
+        typer.Option("--image", metavar="FILE", help="Image the question is about; again for a further frame."),
     ] = None,
     options: Annotated[
         list[str] | None,
@@ -41,9 +39,7 @@ def ask(
     loaded = load_model(model)
     query = Query(question=question, image=ref, options=tuple(options or ()))
     ((output,),) = loaded.generate([query], max_new_tokens=max_new_tokens)
-    trace = parse_trace(
-        output.text, loaded.delimiters, num_tokens=output.num_tokens, is_truncated=output.is_truncated
-    )
+    trace = parse_trace(output.text, loaded.delimiters, num_tokens=output.num_tokens, is_truncated=output.is_truncated)
     if as_json:
         print_json({"raw": output.text, **trace.model_dump(mode="json")})
         return

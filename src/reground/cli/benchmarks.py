@@ -20,9 +20,7 @@ def list_benchmarks(as_json: AsJson = False) -> None:
     """List the benchmarks. A folder of one's own is a benchmark too."""
     from reground.benchmarks.registry import BENCHMARKS
 
-    print_records(
-        [{"name": name, "summary": entry.summary} for name, entry in BENCHMARKS.items()], as_json=as_json
-    )
+    print_records([{"name": name, "summary": entry.summary} for name, entry in BENCHMARKS.items()], as_json=as_json)
 
 
 @app.command("show")

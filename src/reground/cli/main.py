@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from reground.cli import ask, benchmarks, methods, models, quickstart, recipes, run
+from reground.cli import ask, benchmarks, methods, models, quickstart, recipes, run, train
 from reground.errors import RegroundError
 
 __all__ = ["app", "main"]
@@ -36,6 +36,7 @@ app.command("quickstart")(quickstart.quickstart)
 app.command("ask")(ask.ask)
 app.add_typer(run.app, name="run")
 app.add_typer(recipes.app, name="recipes")
+app.add_typer(train.app, name="train")
 app.add_typer(methods.app, name="methods")
 app.add_typer(models.app, name="models")
 app.add_typer(benchmarks.app, name="benchmarks")

@@ -20,18 +20,13 @@ def list_methods(as_json: AsJson = False) -> None:
     from reground.methods.registry import METHODS
 
     print_records(
-        [
-            {"name": name, "needs": sorted(entry.needs), "summary": entry.summary}
-            for name, entry in METHODS.items()
-        ],
+        [{"name": name, "needs": sorted(entry.needs), "summary": entry.summary} for name, entry in METHODS.items()],
         as_json=as_json,
     )
 
 
 @app.command("show")
-def show_method(
-    name: Annotated[str, typer.Argument(help="Name of the method.")], as_json: AsJson = False
-) -> None:
+def show_method(name: Annotated[str, typer.Argument(help="Name of the method.")], as_json: AsJson = False) -> None:
     """Show one method: its settings, their defaults and what they mean."""
     from reground.methods.registry import create_config, method_entry
 

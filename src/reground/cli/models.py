@@ -29,9 +29,7 @@ def list_models(as_json: AsJson = False) -> None:
 
 
 @app.command("show")
-def show_model(
-    name: Annotated[str, typer.Argument(help="Name of the model.")], as_json: AsJson = False
-) -> None:
+def show_model(name: Annotated[str, typer.Argument(help="Name of the model.")], as_json: AsJson = False) -> None:
     """Show one model: what it offers, and which methods work with it."""
     from reground.methods.registry import METHODS
     from reground.models.registry import model_entry

@@ -16,9 +16,7 @@ __all__ = ["quickstart"]
 def quickstart(
     out: Annotated[
         Path | None,
-        typer.Option(
-            help="Run directory; one that was interrupted is gone on with.", show_default="runs/quickstart"
-        ),
+        typer.Option(help="Run directory; one that was interrupted is gone on with.", show_default="runs/quickstart"),
     ] = None,
     is_quiet: Quiet = False,
     as_json: AsJson = False,
@@ -33,9 +31,7 @@ def quickstart(
     is_begun = (folder / MANIFEST_FILE).is_file() and read_manifest(folder).recipe == recipe
     carry_out(
         lambda progress: (
-            resume_run(folder, on_progress=progress)
-            if is_begun
-            else start_run(recipe, folder, on_progress=progress)
+            resume_run(folder, on_progress=progress) if is_begun else start_run(recipe, folder, on_progress=progress)
         ),
         folder,
         is_quiet=is_quiet,

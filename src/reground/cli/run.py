@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -26,17 +27,13 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 @app.command("start")
 def start(
     recipe: Annotated[str, typer.Argument(help="Name of a built-in recipe, or a YAML file.")],
-    out: Annotated[
-        Path | None, typer.Option(help="Run directory, new or empty.", show_default="runs/RECIPE")
-    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Run directory, new or empty.", show_default="runs/RECIPE")] = None,
     changes: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, e.g. benchmark.limit=20."),
     ] = None,
     executor: Annotated[str, typer.Option(help="Where steps are done: local.")] = "local",
-    is_dry: Annotated[
-        bool, typer.Option("--dry-run", help="Print the plan and its cost; load nothing.")
-    ] = False,
+    is_dry: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost; load nothing.")] = False,
     is_quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -69,14 +66,10 @@ def resume(
     """Finish an interrupted run; what is done is not done again."""
     from reground.runner.run import resume_run
 
-    carry_out(
-        lambda progress: resume_run(folder, on_progress=progress), folder, is_quiet=is_quiet, as_json=as_json
-    )
+    carry_out(lambda progress: resume_run(folder, on_progress=progress), folder, is_quiet=is_quiet, as_json=as_json)
 
 
-def carry_out(
-    work: Callable[[Progress | None], RunResult], folder: Path, *, is_quiet: bool, as_json: bool
-) -> None:
+def carry_out(work: Callable[[Progress | None], RunResult], folder: Path, *, is_quiet: bool, as_json: bool) -> None:
     """Do a run with its progress bar, print its tables, and end with code 1 if any of its steps failed."""
     try:
         with progress_bar(is_quiet=is_quiet) as progress:
@@ -90,9 +83,12 @@ def carry_out(
     if as_json:
         print_json(result.summary.model_dump(mode="json"))
     else:
+        from rich.console import Console
+
         from reground.reports.tables import print_summary
 
-        print_summary(result.summary)
+        # A file or a pipe has no width of its own; the tables are laid out for 120 columns.
+        print_summary(result.summary, Console() if sys.stdout.isatty() else Console(width=120))
     typer.echo(f"{result.num_steps} steps are in {result.folder}.", err=True)
     if result.num_failed_steps:
         typer.echo(
@@ -116,9 +112,7 @@ def _print_plan(plan: Plan, *, as_json: bool) -> None:
         return
     typer.echo(f"{plan.recipe}: model {plan.model} on benchmark {plan.benchmark}")
     typer.echo(f"  {plan.num_edits} edits, {plan.num_probes} probes")
-    typer.echo(
-        f"  reference   {plan.num_reference_generations:>8} outputs of the unedited model, beliefs included"
-    )
+    typer.echo(f"  reference   {plan.num_reference_generations:>8} outputs of the unedited model, beliefs included")
     for method in plan.methods:
         typer.echo(
             f"  {method.method:<12}{method.num_generations:>8} outputs, {method.num_scores} scored targets, "

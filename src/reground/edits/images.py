@@ -124,9 +124,7 @@ def _read_file(address: str, folder: str | None) -> bytes:
     try:
         return path.read_bytes()
     except FileNotFoundError as error:
-        raise ImageError(
-            f"cannot open the image {str(path)!r}: there is no such file.", _READABLE, _NEXT
-        ) from error
+        raise ImageError(f"cannot open the image {str(path)!r}: there is no such file.", _READABLE, _NEXT) from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise ImageError(f"cannot open the image {str(path)!r}: {reason}.", _READABLE, _NEXT) from error

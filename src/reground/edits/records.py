@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import lru_cache
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -147,7 +148,7 @@ class Edit(Record):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def id(self) -> str:
-        return content_id("e", self.model_dump(mode="json", exclude={"id"}))
+        return _record_id("e", self)
 
 
 class Expectation(Record):
@@ -214,7 +215,7 @@ class Probe(Record):
     @computed_field  # type: ignore[prop-decorator]
     @property
     def id(self) -> str:
-        return content_id("p", self.model_dump(mode="json", exclude={"id"}))
+        return _record_id("p", self)
 
 
 class Trace(Record):
@@ -310,6 +311,11 @@ class Row(Record):
     device: str
     versions: dict[str, str]
     failure: Failure | None = None
+
+
+@lru_cache(maxsize=1 << 17)
+def _record_id(prefix: str, record: Edit | Probe) -> str:
+    return content_id(prefix, record.model_dump(mode="json", exclude={"id"}))
 
 
 def _without_id(value: Any) -> Any:

@@ -28,9 +28,7 @@ _MIN_TAIL_LOOP = 40
 _MIN_TAIL_REPEATS = 4
 
 # Words; single characters of scripts written without spaces; single punctuation marks.
-_TOKEN = re.compile(
-    r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+|[^\w\s]"
-)
+_TOKEN = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+|[^\w\s]")
 #: No language writes words this long; such a run of letters is read letter by letter.
 _MAX_WORD = 40
 
@@ -57,11 +55,7 @@ class Delimiters(Record):
     def _can_be_told_apart(self) -> Self:
         if (self.answer_open is None) != (self.answer_close is None):
             raise ValueError("answer_open and answer_close are given together or not at all")
-        marks = [
-            m
-            for m in (self.chain_open, self.chain_close, self.answer_open, self.answer_close)
-            if m is not None
-        ]
+        marks = [m for m in (self.chain_open, self.chain_close, self.answer_open, self.answer_close) if m is not None]
         if any(not mark.strip() for mark in marks):
             raise ValueError("a delimiter cannot be blank")
         if any(a in b for i, a in enumerate(marks) for j, b in enumerate(marks) if i != j):
@@ -150,9 +144,7 @@ def parse_trace(
     if fault is not None:
         return result("broken_format", fault)
     if not answer:
-        return result(
-            "no_answer", "the answer is blank" if answer is not None else "the text ends with the chain"
-        )
+        return result("no_answer", "the answer is blank" if answer is not None else "the text ends with the chain")
     return result("answered", None)
 
 

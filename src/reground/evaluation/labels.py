@@ -225,6 +225,8 @@ def _failure_label(
             chain_before = reference.chain if reference is not None else None
             if own is not None and _same_belief(chain, chain_before or "", own, probe):
                 return "ignored"
+            if asks_the_slot and not says_prior and _asserts(stance, prior):
+                return "dissonance_implicit"
     return "wrong"
 
 
@@ -237,25 +239,25 @@ def _own_answer(reference: Trace | None, said: str | None) -> str | None:
 
 def _same_belief(chain: str, chain_before: str, own: str, probe: Probe) -> bool:
     """Whether a chain leads where the unedited model's did: it names the same answer, or is the same."""
-    return normalise(chain) == normalise(chain_before) or (
-        bool(own.strip()) and _names_text(chain, own, probe)
-    )
+    return normalise(chain) == normalise(chain_before) or (bool(own.strip()) and _names_text(chain, own, probe))
 
 
 def _names_text(chain: str, text: str, probe: Probe) -> bool:
     return names(chain, Answer(text=text), probe.options)
 
 
+def _asserts(stance: Stance | None, entity: Answer | None) -> bool:
+    """Whether the last entity that the chain asserts for the edited slot is ``entity``."""
+    if stance is None or stance.asserted is None or entity is None:
+        return False
+    return names(stance.asserted, entity)
+
+
 def _chain_holds_another(
     chain: str, probe: Probe, reference: Trace | None, stance: Stance | None, prior: Answer | None
 ) -> bool:
     """Whether a chain without the new fact argues for the prior, or for the unedited model's answer."""
-    if (
-        stance is not None
-        and stance.asserted is not None
-        and prior is not None
-        and names(stance.asserted, prior)
-    ):
+    if _asserts(stance, prior):
         return True
     own = reference.answer if reference is not None else None
     if own is None or not own.strip() or matches(own, _expected(probe), probe.options):

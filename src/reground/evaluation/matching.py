@@ -26,9 +26,7 @@ _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3130-\u318f\u3400-\u4dbf\u4e00-\u9fff"
     "\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]"
 )
-_INTRODUCTION = (
-    r"(?:(?:the|my|correct|best|final|right|answer|option|choice|is|答案|选项|选择|选|是|为)[\s:：=*_]*)+"
-)
+_INTRODUCTION = r"(?:(?:the|my|correct|best|final|right|answer|option|choice|is|答案|选项|选择|选|是|为)[\s:：=*_]*)+"
 _INTRODUCED_LETTER = re.compile(rf"^\W*{_INTRODUCTION}[(\[*_\"']*([A-Za-z])(?![A-Za-z0-9'’])", re.IGNORECASE)
 _LEADING_LETTER = re.compile(r"^[\s(\[*_\"'<]*([A-Za-z])(?:\s*[)\].:,;*_\"'>、。]|\s+-\s|\s*$)")
 _LETTER_IN_CHAIN = (
@@ -159,9 +157,7 @@ def _with_articles(text: str) -> str:
 
 def _occurs(spelling: str, text: str) -> bool:
     """Whether ``spelling`` occurs in ``text`` as whole words, articles dropped from both or from neither."""
-    return _contains(normalise(spelling), normalise(text)) or _contains(
-        _with_articles(spelling), _with_articles(text)
-    )
+    return _contains(normalise(spelling), normalise(text)) or _contains(_with_articles(spelling), _with_articles(text))
 
 
 def _contains(needle: str, haystack: str) -> bool:

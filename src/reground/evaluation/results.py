@@ -178,9 +178,7 @@ class Summary(Record):
     comparisons: tuple[Comparison, ...] = ()
     examples: tuple[Example, ...] = ()
 
-    def find(
-        self, metric: str, level: str, *, method: str, stratum: str = "all", **where: str | int
-    ) -> Score | None:
+    def find(self, metric: str, level: str, *, method: str, stratum: str = "all", **where: str | int) -> Score | None:
         """The first score with these labels, or None if the summary holds none.
 
         Args:
@@ -260,9 +258,5 @@ def _damaged(path: Path, why: str) -> RunDirectoryError:
 def _lines(value: Any) -> str:
     """JSON with each record of a list of records on a line of its own."""
     if isinstance(value, list) and value and isinstance(value[0], dict):
-        return (
-            "[\n"
-            + ",\n".join(json.dumps(item, ensure_ascii=False, allow_nan=False) for item in value)
-            + "\n]"
-        )
+        return "[\n" + ",\n".join(json.dumps(item, ensure_ascii=False, allow_nan=False) for item in value) + "\n]"
     return json.dumps(value, ensure_ascii=False, allow_nan=False)

@@ -345,9 +345,7 @@ def _measures(judgement: Judgement, *, is_hop: bool) -> dict[str, Measure]:
 def _shallow(exact: Sequence[Measure], beyond: Sequence[Measure]) -> Measure:
     """1 if grounded on every exact probe and not on every other, 0 if not; unscored while that is open."""
     if not exact or not beyond:
-        return Unscored(
-            "the edit has no exact probe" if not exact else "the edit has no probe beyond the exact one"
-        )
+        return Unscored("the edit has no exact probe" if not exact else "the edit has no probe beyond the exact one")
     if any(measure == 0.0 for measure in exact):
         return 0.0
     open_exact = next((measure for measure in exact if isinstance(measure, Unscored)), None)
@@ -403,9 +401,7 @@ def _scores(
     """The scores of every column of a group, for all edits and for each stratum that has any."""
     labels = list(group.columns)
     sums_EM = np.array([[group.columns[label].sums.get(e, 0.0) for label in labels] for e in edit_ids])
-    counts_EM = np.array(
-        [[float(group.columns[label].counts.get(e, 0)) for label in labels] for e in edit_ids]
-    )
+    counts_EM = np.array([[float(group.columns[label].counts.get(e, 0)) for label in labels] for e in edit_ids])
     scores = []
     for name in STRATA:
         member = [i for i, edit_id in enumerate(edit_ids) if name in strata_of(stratum_of.get(edit_id))]
@@ -484,15 +480,11 @@ def _costs(group: _Group, references: _References, settings: ProtocolSettings) -
         resampling = {"num_resamples": settings.bootstrap_resamples, "seed": settings.bootstrap_seed}
         if values and percentile is not None:
             value = float(np.percentile(values, percentile))
-            interval = interval_of_percentile(
-                values, percentile, confidence=settings.confidence, **resampling
-            )
+            interval = interval_of_percentile(values, percentile, confidence=settings.confidence, **resampling)
         elif values:
             value = float(np.mean(values))
             column_E1 = np.array(values, dtype=np.float64)[:, None]
-            interval = intervals(
-                column_E1, np.ones_like(column_E1), confidence=settings.confidence, **resampling
-            )[0]
+            interval = intervals(column_E1, np.ones_like(column_E1), confidence=settings.confidence, **resampling)[0]
         scores.append(_score(group.key, (metric, "all"), "all", value, interval, len(values), reasons))
     return scores
 
@@ -635,7 +627,5 @@ def _notes(
         if believed is None:
             notes.append(_NO_BELIEFS if len(models) == 1 else f"{model}: {_NO_BELIEFS}")
         elif len(believed) < len(edit_of):
-            notes.append(
-                f"{model}: {len(edit_of) - len(believed)} edit(s) have no sampled belief and no stratum."
-            )
+            notes.append(f"{model}: {len(edit_of) - len(believed)} edit(s) have no sampled belief and no stratum.")
     return notes

@@ -110,8 +110,7 @@ def require(model: Model, needs: frozenset[Capability], method_name: str) -> Non
     offered = [words for capability, words in _CAPABILITY_WORDS.items() if capability in model.capabilities]
     missing = ", ".join(words for capability, words in _CAPABILITY_WORDS.items() if capability in absent)
     raise CapabilityError(
-        f"method {method_name!r} needs {missing}; "
-        f"model {model.info.name!r} offers {', '.join(offered) or 'nothing'}.",
+        f"method {method_name!r} needs {missing}; model {model.info.name!r} offers {', '.join(offered) or 'nothing'}.",
         f"methods that work with it: {', '.join(usable) or '(none)'}",
         f"choose one of them, or for {method_name!r} load weights, e.g. --model hf:<org>/<name>.",
     )

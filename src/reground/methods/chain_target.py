@@ -67,10 +67,7 @@ def completion_targets(
             "use the variant trained on the answer, or state delimiters in the checkpoint's reground.json.",
         )
     outputs = model.generate([edit_query(edit) for edit in edits], max_new_tokens=max_chain_tokens)
-    return [
-        _chain_target(edit, output, model.delimiters)
-        for edit, (output, *_) in zip(edits, outputs, strict=True)
-    ]
+    return [_chain_target(edit, output, model.delimiters) for edit, (output, *_) in zip(edits, outputs, strict=True)]
 
 
 def _chain_target(edit: Edit, output: Output, delimiters: Delimiters) -> CompletionTarget:
@@ -82,9 +79,7 @@ def _chain_target(edit: Edit, output: Output, delimiters: Delimiters) -> Complet
         is_thinking=True,
     )
     if trace.outcome != "answered" or trace.answer is None or not trace.chain:
-        why = (
-            f"the unedited output is {trace.outcome}" if trace.chain != "" else "the unedited chain is empty"
-        )
+        why = f"the unedited output is {trace.outcome}" if trace.chain != "" else "the unedited chain is empty"
         return _from_statement(edit, delimiters, why)
     prior = edit.prior_answer or Answer(text=trace.answer)
     head, close, tail = output.text.partition(delimiters.chain_close)
@@ -111,14 +106,10 @@ def _from_statement(edit: Edit, delimiters: Delimiters, reason: str) -> Completi
     opening = "" if delimiters.template_opens_chain else delimiters.chain_open
     chain = edit.statement if edit.statement.endswith((".", "!", "?", "。")) else f"{edit.statement}."
     answer = (delimiters.answer_open or "") + edit.new_answer.text + (delimiters.answer_close or "")
-    return CompletionTarget(
-        text=f"{opening}{chain}{delimiters.chain_close}{answer}", source="statement", reason=reason
-    )
+    return CompletionTarget(text=f"{opening}{chain}{delimiters.chain_close}{answer}", source="statement", reason=reason)
 
 
 def _words(spellings: Iterable[str]) -> re.Pattern[str]:
     """Any of the spellings as whole words, longest first, whatever the case and the white space."""
-    patterns = [
-        r"\s+".join(map(re.escape, text.split())) for text in sorted(spellings, key=len, reverse=True)
-    ]
+    patterns = [r"\s+".join(map(re.escape, text.split())) for text in sorted(spellings, key=len, reverse=True)]
     return re.compile(rf"(?<!\w)(?:{'|'.join(patterns)})(?!\w)", re.IGNORECASE)

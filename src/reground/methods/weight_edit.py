@@ -59,8 +59,10 @@ def weights_of(model: Model, needs: frozenset[Capability], method_name: str) -> 
 
 
 def require_edits(edits: Sequence[Edit], method_name: str) -> None:
-    """Raises:
-    InputError: There is nothing to train on.
+    """Nothing, if there is something to train on.
+
+    Raises:
+        InputError: There are no edits.
     """
     if not edits:
         raise InputError(
@@ -103,8 +105,10 @@ def read_tensors(folder: Path) -> dict[str, torch.Tensor]:
 
 
 def check_base(saved: SavedEdit, base_tensors: Mapping[str, torch.Tensor], model: HfModel) -> None:
-    """Raises:
-    ModelError: The edit was made on other weights than these.
+    """Nothing, if a saved edit was made on these very weights.
+
+    Raises:
+        ModelError: It was made on others.
     """
     if saved.details.get(BASE_CHECKSUM) != checksum(base_tensors):
         raise ModelError(

@@ -78,9 +78,7 @@ def model_entry(spec: str) -> ModelEntry:
     for prefix, (pattern, entry) in MODEL_FAMILIES.items():
         if spec.startswith(prefix):
             if not spec.removeprefix(prefix).strip():
-                raise InputError(
-                    f"the model {spec!r} names no checkpoint.", pattern, "add a name or a directory."
-                )
+                raise InputError(f"the model {spec!r} names no checkpoint.", pattern, "add a name or a directory.")
             return entry
     raise UnknownNameError("model", spec, [*MODELS, *(pattern for pattern, _ in MODEL_FAMILIES.values())])
 

@@ -118,9 +118,7 @@ class ScriptedModel:
     ) -> list[list[Output]]:
         return [
             [
-                self._within_budget(
-                    self._write(query, _draw(temperature, seed, sample, query)), max_new_tokens
-                )
+                self._within_budget(self._write(query, _draw(temperature, seed, sample, query)), max_new_tokens)
                 for sample in range(num_samples)
             ]
             for query in queries

@@ -68,7 +68,7 @@ class Claim:
 
 def article(noun: str) -> str:
     """``a`` or ``an`` before ``noun``."""
-    vowel = noun[0] in "aeiou" and not noun.startswith(("ultra", "uri")) or noun.startswith(("x-ray", "mri"))
+    vowel = (noun[0] in "aeiou" and not noun.startswith(("ultra", "uri"))) or noun.startswith(("x-ray", "mri"))
     return f"{'an' if vowel or noun.startswith('ultra') else 'a'} {noun}"
 
 
@@ -207,7 +207,12 @@ _IMAGE_DEVICE = {
 #: noun phrases for entities in the middle of a path
 _NOUNS: dict[str, dict[str, tuple[str, ...]]] = {
     "drug": {
-        "seen": ("the first drug for {s}", "the drug that treats {s}", "the medicine used for {s}", "the drug given first for {s}"),
+        "seen": (
+            "the first drug for {s}",
+            "the drug that treats {s}",
+            "the medicine used for {s}",
+            "the drug given first for {s}",
+        ),
         "held_out": ("the first medicine for {s}", "the drug used to treat {s}"),
     },
     "drug_class": {
@@ -219,7 +224,12 @@ _NOUNS: dict[str, dict[str, tuple[str, ...]]] = {
         "held_out": ("the test that monitors {s}", "the monitoring test for {s}"),
     },
     "maker": {
-        "seen": ("the maker of {s}", "the company that makes {s}", "the manufacturer of {s}", "the firm behind {s}"),
+        "seen": (
+            "the maker of {s}",
+            "the company that makes {s}",
+            "the manufacturer of {s}",
+            "the firm behind {s}",
+        ),
         "held_out": ("the firm that makes {s}", "the company behind {s}"),
     },
     "country": {
@@ -404,9 +414,7 @@ def ask_percept(attribute: str, rng: random.Random, wording: Wording = "seen") -
     return rng.choice(_PERCEPT_QUESTIONS[attribute][wording])
 
 
-def ask_fact(
-    target: str, path: Sequence[str], subject: str, rng: random.Random, wording: Wording = "seen"
-) -> str:
+def ask_fact(target: str, path: Sequence[str], subject: str, rng: random.Random, wording: Wording = "seen") -> str:
     """A question for the end of ``path``.
 
     Args:
@@ -529,9 +537,7 @@ def note_text(claims: Sequence[Claim], rng: random.Random, wording: Wording = "s
 def statement_text(claim: Claim) -> str:
     """The sentence an edit card carries for this change."""
     subject = article(claim.subject)
-    return _STATEMENTS[claim.relation].format(
-        s=claim.subject, A=subject[0].upper() + subject[1:], o=claim.value
-    )
+    return _STATEMENTS[claim.relation].format(s=claim.subject, A=subject[0].upper() + subject[1:], o=claim.value)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

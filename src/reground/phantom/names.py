@@ -13,10 +13,11 @@ __all__ = ["NameKind", "distinct_names", "invent_name"]
 
 NameKind = Literal["condition", "drug", "drug_class", "test", "device", "maker", "country", "capital", "river"]
 
-_ONSETS = (
-    "b br d dr f fl g gl gr k kl kr l m n p pl pr r s sh sk sl sm sp st t tr v vr w z zh th".split()
-)  # fmt: skip
-_VOWELS = "a e i o u".split()
+_ONSETS = [
+    *("b", "br", "d", "dr", "f", "fl", "g", "gl", "gr", "k", "kl", "kr", "l", "m", "n", "p", "pl", "pr", "r", "s"),
+    *("sh", "sk", "sl", "sm", "sp", "st", "t", "tr", "v", "vr", "w", "z", "zh", "th"),
+]
+_VOWELS = ["a", "e", "i", "o", "u"]
 _CODAS = ["", "", "", "l", "m", "n", "r", "s", "x", "k", "t", "nd", "lt", "rk", "sp"]
 _ENDINGS: dict[str, tuple[str, ...]] = {
     "condition": ("osis", "itis", "oma", "emia", "algia"),

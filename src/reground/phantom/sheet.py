@@ -1,6 +1,6 @@
 """A contact sheet of the phantom clinic, so that a person sees what the images are.
 
-    python -m reground.phantom.sheet docs/images/phantom.png
+python -m reground.phantom.sheet docs/images/phantom.png
 """
 
 from __future__ import annotations
@@ -22,15 +22,24 @@ def contact_sheet() -> Image.Image:
     """All organs, signs, places, sizes, scanners, device families, one family's look-alikes, and the general side."""
     names = tuple(phantom_world().devices)
     sections: list[tuple[str, list[tuple[str, str]]]] = [
-        ("organs", [(o, finding_uri(o, "nodule", "central", "small", "ct", i)) for i, o in enumerate(ORGANS)]),
-        ("signs", [(s, finding_uri("liver", s, "central", "large", "x-ray", i)) for i, s in enumerate(SIGNS)]),
+        (
+            "organs",
+            [(o, finding_uri(o, "nodule", "central", "small", "ct", i)) for i, o in enumerate(ORGANS)],
+        ),
+        (
+            "signs",
+            [(s, finding_uri("liver", s, "central", "large", "x-ray", i)) for i, s in enumerate(SIGNS)],
+        ),
         (
             "places, sizes, scanners (a ring in the brain)",
             [(p, finding_uri("brain", "ring", p, "small", "ct", i)) for i, p in enumerate(PLACES)]
             + [(s, finding_uri("brain", "ring", "central", s, "ct", i)) for i, s in enumerate(SIZES)]
             + [(m, finding_uri("brain", "ring", "central", "medium", m, i)) for i, m in enumerate(MODALITIES)],
         ),
-        ("one device of each family", [(names[6 * f + f % 6], device_uri(names[6 * f + f % 6], "x-ray", f)) for f in range(28)]),
+        (
+            "one device of each family",
+            [(names[6 * f + f % 6], device_uri(names[6 * f + f % 6], "x-ray", f)) for f in range(28)],
+        ),
         (
             "two families of look-alikes",
             [(names[i], device_uri(names[i], "ct", i)) for i in range(6)]
@@ -38,7 +47,10 @@ def contact_sheet() -> Image.Image:
         ),
         (
             "general side",
-            [(f"{i % 4 + 1} {c} {s}", shapes_uri(s, c, i % 4 + 1, i)) for i, (s, c) in enumerate(zip(SHAPES, COLOURS, strict=True))],
+            [
+                (f"{i % 4 + 1} {c} {s}", shapes_uri(s, c, i % 4 + 1, i))
+                for i, (s, c) in enumerate(zip(SHAPES, COLOURS, strict=True))
+            ],
         ),
     ]
     rows = sum(1 + -(-len(tiles) // _COLUMNS) for _, tiles in sections)

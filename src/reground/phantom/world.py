@@ -152,9 +152,7 @@ def phantom_world() -> World:
     taken += capitals
     rivers = distinct_names("river", 10, "1", taken)
 
-    devices = {
-        name: (i // DEVICES_PER_FAMILY, i % DEVICES_PER_FAMILY) for i, name in enumerate(devices_names)
-    }
+    devices = {name: (i // DEVICES_PER_FAMILY, i % DEVICES_PER_FAMILY) for i, name in enumerate(devices_names)}
     facts: dict[tuple[str, str], str] = {}
 
     def assign(relation: str, subjects: tuple[str, ...], values: tuple[str, ...], seed: str) -> None:
@@ -194,7 +192,10 @@ def _split(
     """The given numbers of subjects by lot, the rest for training."""
     order = list(subjects)
     random.Random(f"split/{kind}/1").shuffle(order)
-    labels: list[SubjectSplit] = ["unseen"] * num_unseen + ["test"] * num_test + ["calibration"] * num_calibration
-    labels += ["train"] * (len(order) - len(labels))
+    num_train = len(order) - num_unseen - num_test - num_calibration
+    sizes: dict[SubjectSplit, int] = {
+        "unseen": num_unseen, "test": num_test, "calibration": num_calibration, "train": num_train,
+    }  # fmt: skip
+    labels = [label for label, size in sizes.items() for _ in range(size)]
     by_name = dict(zip(order, labels, strict=True))
     return {name: by_name[name] for name in subjects}

@@ -188,9 +188,7 @@ def _settings(summary: Summary) -> dict[_Setting, list[str]]:
     seen: dict[_Setting, set[str]] = {}
     for score in summary.scores:
         seen.setdefault(_setting_of(score), set()).add(score.method)
-    return {
-        setting: [method for method in summary.methods if method in seen[setting]] for setting in sorted(seen)
-    }
+    return {setting: [method for method in summary.methods if method in seen[setting]] for setting in sorted(seen)}
 
 
 def _cell(score: Score | None, figure: _Figure) -> Text:
@@ -229,9 +227,7 @@ def _markdown_row(cells: Sequence[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def _scored(
-    index: _Index, setting: _Setting, methods: Sequence[str], metric: str, level: str
-) -> dict[str, float]:
+def _scored(index: _Index, setting: _Setting, methods: Sequence[str], metric: str, level: str) -> dict[str, float]:
     found = {}
     for method in methods:
         score = index.get((method, setting, metric, level))
@@ -240,9 +236,7 @@ def _scored(
     return found
 
 
-def _best(
-    summary: Summary, index: _Index, setting: _Setting, methods: Sequence[str], stratum: str
-) -> list[str]:
+def _best(summary: Summary, index: _Index, setting: _Setting, methods: Sequence[str], stratum: str) -> list[str]:
     values = _scored(index, setting, methods, "grounded", "exact")
     if not values:
         return []
@@ -289,9 +283,7 @@ def _widest_gap(index: _Index, setting: _Setting, methods: Sequence[str]) -> lis
         for name, score in (("tf", tf), ("grounded", grounded))
         if score is not None and score.value is not None
     ]
-    return [
-        f"The widest illusion gap is {method}'s, {gaps[method]:+.2f} on exact probes ({', '.join(shown)})."
-    ]
+    return [f"The widest illusion gap is {method}'s, {gaps[method]:+.2f} on exact probes ({', '.join(shown)})."]
 
 
 def _most_common_failure(summary: Summary, setting: _Setting) -> list[str]:

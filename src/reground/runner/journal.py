@@ -153,9 +153,7 @@ def _recover(folder: Path) -> list[_Signature]:
         for name in _DATA_FILES:
             block = contents[name][starts[name] : signature.ends.get(name, -1)]
             if hashlib.sha256(block).hexdigest() != signature.sha256.get(name):
-                raise _damaged(
-                    folder / name, f"the rows of step {signature.key} are not those that were written"
-                )
+                raise _damaged(folder / name, f"the rows of step {signature.key} are not those that were written")
         kept.append(signature)
         starts = signature.ends
     _truncate(folder / STEPS_FILE, sum(lengths[: len(kept)]))

@@ -96,8 +96,7 @@ def check_capabilities(recipe: Recipe) -> None:
         if missing:
             working = sorted(other for other, entry in METHODS.items() if entry.needs <= offered)
             raise CapabilityError(
-                f"method {name!r} needs {', '.join(sorted(missing))}; "
-                f"model {recipe.model!r} does not offer it.",
+                f"method {name!r} needs {', '.join(sorted(missing))}; model {recipe.model!r} does not offer it.",
                 f"methods that work with it: {', '.join(working)}",
                 f"choose one of them, or to use {name!r} load weights instead, e.g. --set model=hf:ORG/NAME.",
             )
@@ -137,9 +136,7 @@ def make_plan(recipe: Recipe, workload: Workload) -> Plan:
     if "score" in model_entry(recipe.model).capabilities:
         num_scored = sum(probe.expectation.kind == "answer" for probe in asked)
     methods = tuple(
-        MethodPlan(
-            method=name, num_steps=len(workload.edits), num_generations=len(asked), num_scores=num_scored
-        )
+        MethodPlan(method=name, num_steps=len(workload.edits), num_generations=len(asked), num_scores=num_scored)
         for name in recipe.methods
     )
     num_reference = _num_distinct(asked) + recipe.protocol.belief_samples * len(workload.edits)

@@ -190,9 +190,7 @@ def _construct_mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict[An
     found: dict[Any, Any] = {}
     for key, value in pairs:
         if key in found:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"the key {key!r} is given twice", node.start_mark
-            )
+            raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is given twice", node.start_mark)
         found[key] = value
     return found
 
@@ -218,9 +216,7 @@ def _from_validation(error: ValidationError, what: str) -> RecipeError:
     field = ".".join(location)
     known = _known_keys(location[:-1])
     if first["type"] == "extra_forbidden":
-        return RecipeError(
-            f"{what} has the unknown key {field!r}.", ", ".join(known), "correct its name or remove it."
-        )
+        return RecipeError(f"{what} has the unknown key {field!r}.", ", ".join(known), "correct its name or remove it.")
     if first["type"] == "missing":
         return RecipeError(f"{what} lacks the key {field!r}.", ", ".join(known), f"add {field!r}.")
     message = first["msg"].removeprefix("Value error, ")

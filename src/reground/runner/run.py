@@ -174,8 +174,8 @@ class _Run:
         self._editors: dict[str, Editor] = {}
         self._versions = {
             **collect_versions(),
-            "model": manifest.model.revision,
-            "benchmark": manifest.card.version,
+            "model_revision": manifest.model.revision,
+            "benchmark_version": manifest.card.version,
             "recipe": manifest.recipe_digest,
         }
         self._journal = Journal(folder)
@@ -219,9 +219,7 @@ class _Run:
         if self._loaded is None:
             self._loaded = self._load()
             if self._loaded.info.revision != self._manifest.model.revision:
-                raise _changed(
-                    self._folder, "model", self._manifest.model.revision, self._loaded.info.revision
-                )
+                raise _changed(self._folder, "model", self._manifest.model.revision, self._loaded.info.revision)
             _require_offered(self._recipe, self._loaded)
         self._remember_what_was_said()
         for step in pending:
@@ -319,9 +317,7 @@ class _Run:
             stage = "score"
             tf = self._score(edited, probes)
             rows = [
-                self._row(
-                    step, "after", probe, raw=out.text, trace=trace, tf=share, timings=timings, cost=cost
-                )
+                self._row(step, "after", probe, raw=out.text, trace=trace, tf=share, timings=timings, cost=cost)
                 for probe, out, trace, share in zip(probes, outputs, traces, tf, strict=True)
             ]
         except Exception as error:
@@ -473,9 +469,7 @@ class _Run:
 
 
 def _read(output: Output, model: Model) -> Trace:
-    return parse_trace(
-        output.text, model.delimiters, num_tokens=output.num_tokens, is_truncated=output.is_truncated
-    )
+    return parse_trace(output.text, model.delimiters, num_tokens=output.num_tokens, is_truncated=output.is_truncated)
 
 
 def _failure(stage: str, error: Exception) -> Failure:

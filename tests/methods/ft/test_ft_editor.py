@@ -16,11 +16,7 @@ from reground.models.hf.adapter import HfModel
 def changed_names(model: HfModel, edits: list[Edit], **settings: object) -> set[str]:
     before = {name: tensor.clone() for name, tensor in model.module.state_dict().items()}
     with create_editor("ft", {"num_steps": 1, **settings}).apply(model, edits):
-        return {
-            name
-            for name, tensor in model.module.state_dict().items()
-            if not torch.equal(tensor, before[name])
-        }
+        return {name for name, tensor in model.module.state_dict().items() if not torch.equal(tensor, before[name])}
 
 
 def test_the_default_is_the_last_mlp(tiny_model: HfModel, tiny_edits: list[Edit]) -> None:
@@ -28,9 +24,7 @@ def test_the_default_is_the_last_mlp(tiny_model: HfModel, tiny_edits: list[Edit]
 
 
 def test_layers_and_modules_are_chosen(tiny_model: HfModel, tiny_edits: list[Edit]) -> None:
-    names = changed_names(
-        tiny_model, tiny_edits, layers=[0, -1], modules=["mlp.down_proj", "self_attn.o_proj"]
-    )
+    names = changed_names(tiny_model, tiny_edits, layers=[0, -1], modules=["mlp.down_proj", "self_attn.o_proj"])
     expected = [
         *tiny_model.layer_parameters(0, "mlp.down_proj"),
         *tiny_model.layer_parameters(0, "self_attn.o_proj"),
@@ -45,9 +39,7 @@ def test_a_layer_that_is_not_there_is_refused(tiny_model: HfModel, tiny_edits: l
         create_editor("ft", {"layers": [7]}).apply(tiny_model, tiny_edits)
 
 
-def test_a_saved_edit_is_refused_on_other_weights(
-    tiny_model: HfModel, tiny_edits: list[Edit], tmp_path: Path
-) -> None:
+def test_a_saved_edit_is_refused_on_other_weights(tiny_model: HfModel, tiny_edits: list[Edit], tmp_path: Path) -> None:
     editor = create_editor("ft", {"num_steps": 1})
     with editor.apply(tiny_model, tiny_edits) as edited:
         edited.save(tmp_path)

@@ -50,9 +50,7 @@ def test_a_second_adapter_is_refused(tiny_model: HfModel, tiny_edits: list[Edit]
         editor.apply(edited, tiny_edits)
 
 
-def test_an_adapter_is_refused_on_other_weights(
-    tiny_model: HfModel, tiny_edits: list[Edit], tmp_path: Path
-) -> None:
+def test_an_adapter_is_refused_on_other_weights(tiny_model: HfModel, tiny_edits: list[Edit], tmp_path: Path) -> None:
     editor = create_editor("lora", {"num_steps": 1})
     with editor.apply(tiny_model, tiny_edits) as edited:
         edited.save(tmp_path)

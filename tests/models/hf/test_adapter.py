@@ -105,9 +105,7 @@ def test_a_checkpoint_without_a_chat_template_is_refused(checkpoint: Path) -> No
         ({"image_cache_bytes": -1}, "image_cache_bytes=-1"),
     ],
 )
-def test_options_that_cannot_be_used_are_refused(
-    checkpoint: Path, options: dict[str, Any], message: str
-) -> None:
+def test_options_that_cannot_be_used_are_refused(checkpoint: Path, options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         load_hf_model(str(checkpoint), **options)
 
@@ -154,9 +152,7 @@ def test_a_template_that_opens_the_chain_is_noticed(checkpoint: Path) -> None:
     )
     model = load(checkpoint)
     assert model.delimiters.template_opens_chain
-    assert model._prompt_row(Query(question="?", is_thinking=False)).text.endswith(
-        "<assistant><think></think>"
-    )
+    assert model._prompt_row(Query(question="?", is_thinking=False)).text.endswith("<assistant><think></think>")
 
 
 def test_an_empty_chain_is_added_where_the_template_knows_none(checkpoint: Path) -> None:
@@ -166,9 +162,7 @@ def test_an_empty_chain_is_added_where_the_template_knows_none(checkpoint: Path)
         "",
     )
     model = load(checkpoint)
-    assert model._prompt_row(Query(question="?", is_thinking=False)).text.endswith(
-        "<assistant><think></think>"
-    )
+    assert model._prompt_row(Query(question="?", is_thinking=False)).text.endswith("<assistant><think></think>")
     assert model._prompt_row(Query(question="?")).text.endswith("<assistant>")
 
 

@@ -49,9 +49,7 @@ class AttachedAdapter:
                     "linear layers",
                     "correct the method's `modules`, e.g. self_attn.q_proj.",
                 )
-        self._requires_grad = [
-            (parameter, parameter.requires_grad) for parameter in self._module.parameters()
-        ]
+        self._requires_grad = [(parameter, parameter.requires_grad) for parameter in self._module.parameters()]
         self._is_training = [(part, part.training) for part in self._module.modules()]
         self._attributes = set(vars(self._module))
         settings = PeftLoraConfig(

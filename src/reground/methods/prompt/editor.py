@@ -116,7 +116,4 @@ class _PromptEdit(WrappedModel):
         note: str = "" if self.is_restored else self.saved.details["note"]
         if not note:
             return list(queries)
-        return [
-            query.model_copy(update={"note": f"{note}\n{query.note}" if query.note else note})
-            for query in queries
-        ]
+        return [query.model_copy(update={"note": f"{note}\n{query.note}" if query.note else note}) for query in queries]

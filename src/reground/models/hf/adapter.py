@@ -124,9 +124,7 @@ def load_hf_model(
     thinking_prompt = _render(processor, Query(question="?"), path_or_name)
     info = ModelInfo(
         name=name or path_or_name,
-        revision=folder_revision(folder)
-        if folder
-        else str(getattr(config, "_commit_hash", None) or "unknown"),
+        revision=folder_revision(folder) if folder else str(getattr(config, "_commit_hash", None) or "unknown"),
         dtype=str(module.dtype).removeprefix("torch."),
         device=str(module.get_input_embeddings().weight.device),
         num_parameters=sum(parameter.numel() for parameter in module.parameters()),
@@ -251,9 +249,7 @@ class HfModel:
         outputs: dict[tuple[int, int], Output] = {}
         for batch in self._batches([len(rows[index].ids) for index, _ in jobs]):
             chosen = [jobs[position] for position in batch]
-            seeds = [
-                sample_seed(rows[index].text, rows[index].image, sample, seed) for index, sample in chosen
-            ]
+            seeds = [sample_seed(rows[index].text, rows[index].image, sample, seed) for index, sample in chosen]
             texts = self._generate_batch(
                 [rows[index] for index, _ in chosen],
                 seeds,
@@ -261,10 +257,7 @@ class HfModel:
                 temperature=temperature,
             )
             outputs.update(zip(chosen, texts, strict=True))
-        return [
-            [outputs[index, sample % num_drawn] for sample in range(num_samples)]
-            for index in range(len(rows))
-        ]
+        return [[outputs[index, sample % num_drawn] for sample in range(num_samples)] for index in range(len(rows))]
 
     @torch.no_grad()
     def score(self, queries: Sequence[Query], targets: Sequence[str]) -> list[TargetScore]:
@@ -292,9 +285,7 @@ class HfModel:
         last: dict[int, bytes] = {}
         for batch in self._batches([len(row.ids) for row in rows]):
             logits_BV = self._forward([rows[position] for position in batch], keep=1)[:, -1].float().cpu()
-            last.update(
-                (position, row_V.numpy().tobytes()) for position, row_V in zip(batch, logits_BV, strict=True)
-            )
+            last.update((position, row_V.numpy().tobytes()) for position, row_V in zip(batch, logits_BV, strict=True))
         return hashlib.sha256(b"".join(last[position] for position in range(len(rows)))).hexdigest()
 
     # What methods that change weights use.
@@ -351,10 +342,7 @@ class HfModel:
     def layer_parameters(self, layer: int, part: str = "mlp") -> dict[str, torch.nn.Parameter]:
         """Parameters of a part of a text layer, by their full names in ``module``."""
         path = self.layer_path(layer, part)
-        return {
-            f"{path}.{name}": parameter
-            for name, parameter in self.module.get_submodule(path).named_parameters()
-        }
+        return {f"{path}.{name}": parameter for name, parameter in self.module.get_submodule(path).named_parameters()}
 
     def invalidate_images(self) -> None:
         """Forget all image features: to be called after any change to the tower or the connector."""
@@ -420,9 +408,7 @@ class HfModel:
         features = tuple(frame.features_TH for frame in frames)
         return _Row(expanded, ids, features, image=key)
 
-    def _completed_rows(
-        self, queries: Sequence[Query], completions: Sequence[str], *, ends: bool
-    ) -> list[_Row]:
+    def _completed_rows(self, queries: Sequence[Query], completions: Sequence[str], *, ends: bool) -> list[_Row]:
         if len(queries) != len(completions):
             raise InputError(
                 f"{len(completions)} completions were given for {len(queries)} queries.",
@@ -547,9 +533,7 @@ class HfModel:
     def _output(self, ids: list[int]) -> Output:
         ends = [position for position, token in enumerate(ids) if token in self._end_ids]
         written = [token for token in ids[: ends[0] if ends else len(ids)] if token != self._pad_id]
-        text = self.processor.tokenizer.decode(
-            written, skip_special_tokens=False, clean_up_tokenization_spaces=False
-        )
+        text = self.processor.tokenizer.decode(written, skip_special_tokens=False, clean_up_tokenization_spaces=False)
         return Output(text=text, num_tokens=len(written), is_truncated=not ends)
 
 

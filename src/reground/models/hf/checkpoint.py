@@ -93,8 +93,10 @@ def parse_device(name: str | None) -> torch.device:
 
 
 def check_finite(module: torch.nn.Module, source: str) -> None:
-    """Raises:
-    ModelError: A weight is NaN or infinite; the message names the first such tensor.
+    """Nothing, if every weight is a finite number.
+
+    Raises:
+        ModelError: A weight is NaN or infinite; the message names the first such tensor.
     """
     for name, parameter in module.named_parameters():
         if not bool(torch.isfinite(parameter).all()):
@@ -108,8 +110,8 @@ def check_finite(module: torch.nn.Module, source: str) -> None:
 def align_memory(module: torch.nn.Module) -> None:
     """Give every weight on a CPU memory of its own, aligned as torch aligns it.
 
-    Weights mapped from a file lie where the file has them, and matrix kernels round differently for data that is
-    not aligned: without this, a copy of a model can differ from the model in the last bit.
+    Weights mapped from a file lie where the file has them, and matrix kernels round differently for data that
+    is not aligned: without this, a copy of a model can differ from the model in the last bit.
     """
     for parameter in module.parameters():
         if parameter.device.type == "cpu":

@@ -17,9 +17,7 @@ def _encode(module: Any, processor: Any, image: Image.Image) -> EncodedFrame:
     pixels = inputs["pixel_values"].to(module.get_input_embeddings().weight.device, module.dtype)
     outputs = module.get_image_features(pixels, return_dict=True)
     features_TH = torch.cat(list(outputs.pooler_output), dim=0)
-    return EncodedFrame(
-        features_TH, processor.replace_image_token({"pixel_values": inputs["pixel_values"]}, 0)
-    )
+    return EncodedFrame(features_TH, processor.replace_image_token({"pixel_values": inputs["pixel_values"]}, 0))
 
 
 FAMILY = Family(

@@ -109,9 +109,7 @@ def _tokenizer() -> Any:
         tokenizer_object=core,
         pad_token="<pad>",
         eos_token="<end_of_utterance>",
-        additional_special_tokens=[
-            token for token in _SPECIAL_TOKENS if token not in ("<pad>", "<end_of_utterance>")
-        ],
+        additional_special_tokens=[token for token in _SPECIAL_TOKENS if token not in ("<pad>", "<end_of_utterance>")],
         padding_side="left",
         chat_template=_CHAT_TEMPLATE,
     )

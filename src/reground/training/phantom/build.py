@@ -97,7 +97,10 @@ def build_phantom(recipe: PhantomRecipe, work: Path, out: Path) -> Path:
         "recipe": recipe.model_dump(mode="json"),
         "stages": {"tower": tower_report, "reading": reading_report, "language": language_report},
         "versions": {name: version(name) for name in ("torch", "transformers", "numpy", "pillow", "tokenizers")},
-        "machine": {"cores": torch.get_num_threads(), "processor": platform.processor() or platform.machine()},
+        "machine": {
+            "cores": torch.get_num_threads(),
+            "processor": platform.processor() or platform.machine(),
+        },
         "sha256": hashlib.sha256((out / "model.safetensors").read_bytes()).hexdigest(),
     }
     (out / "training.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
@@ -129,8 +132,8 @@ def write_card(folder: Path) -> Path:
     lines = [
         f"# {recipe['name']}",
         "",
-        "A small vision-language model of the phantom clinic, trained from scratch on two CPU cores. Its facts and names",
-        "are invented; nothing it says is medicine.",
+        "A small vision-language model of the phantom clinic, trained from scratch on two CPU cores.",
+        "Its facts and names are invented; nothing it says is medicine.",
         "",
         f"- Architecture: Idefics3 as in transformers {training['versions']['transformers']}; loads with",
         "  `AutoModelForImageTextToText.from_pretrained` and `AutoProcessor.from_pretrained`, no remote code",
@@ -158,12 +161,24 @@ def write_card(folder: Path) -> Path:
         f"| {row['skill']} | {row['wording']} | {row['answer']:.3f} | {row['well_formed']:.3f} | {row['n']} |"
         for row in measured["skills"]
     ]
-    lines += ["", "Tower, attribute named from the image alone: " + ", ".join(
-        f"{head} {share:.3f}" for head, share in stages["tower"]["accuracy"].items()
-    ) + ".", "", "## Loss curve of the language stage", "", "| step | loss |", "|---|---|"]
+    lines += [
+        "",
+        "Tower, attribute named from the image alone: "
+        + ", ".join(f"{head} {share:.3f}" for head, share in stages["tower"]["accuracy"].items())
+        + ".",
+        "",
+        "## Loss curve of the language stage",
+        "",
+        "| step | loss |",
+        "|---|---|",
+    ]
     curve = stages["language"]["curve"]
     every = max(1, len(curve) // 16)
-    lines += [f"| {point['step']} | {point['loss']} |" for i, point in enumerate(curve) if i % every == 0 or point is curve[-1]]
+    lines += [
+        f"| {point['step']} | {point['loss']} |"
+        for i, point in enumerate(curve)
+        if i % every == 0 or point is curve[-1]
+    ]
     card = folder / "CARD.md"
     card.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return card

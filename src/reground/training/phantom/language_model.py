@@ -21,7 +21,10 @@ from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 from transformers import PreTrainedTokenizerFast
 from transformers.models.idefics3.configuration_idefics3 import Idefics3Config
-from transformers.models.idefics3.modeling_idefics3 import Idefics3ForConditionalGeneration, Idefics3VisionTransformer
+from transformers.models.idefics3.modeling_idefics3 import (
+    Idefics3ForConditionalGeneration,
+    Idefics3VisionTransformer,
+)
 from transformers.models.llama.configuration_llama import LlamaConfig
 
 from reground.edits.records import Record
@@ -32,7 +35,15 @@ from reground.training.phantom.samples import MIXTURES, FreshImages, Sample, Set
 from reground.training.phantom.tower import TowerSettings, learning_rate_at, pixels
 from reground.training.phantom.vocabulary import encode
 
-__all__ = ["ImagePool", "LanguageSettings", "build_model", "exact_share", "train_stage"]
+__all__ = [
+    "ImagePool",
+    "LanguageSettings",
+    "build_model",
+    "check_samples",
+    "encode_images",
+    "exact_share",
+    "train_stage",
+]
 
 _log = logging.getLogger(__name__)
 _SUPERBATCH = 8
@@ -118,7 +129,14 @@ class ImagePool:
         for finding in world.subjects("finding"):
             organ, sign = world.findings[finding]
             self._by_subject[finding] = [
-                finding_uri(organ, sign, rng.choice(PLACES), SIZES[i % 3], MODALITIES[(i // 3) % 6], rng.randrange(1 << 30))
+                finding_uri(
+                    organ,
+                    sign,
+                    rng.choice(PLACES),
+                    SIZES[i % 3],
+                    MODALITIES[(i // 3) % 6],
+                    rng.randrange(1 << 30),
+                )
                 for i in range(images_per_subject)
             ]
         for name in world.subjects("device"):
@@ -192,7 +210,9 @@ class _Batches(IterableDataset[tuple[list[tuple[list[int], list[int]]], list[str
 
 
 def _loss_inputs(
-    model: Idefics3ForConditionalGeneration, ids: Sequence[tuple[list[int], list[int]]], states_NPD: torch.Tensor | None
+    model: Idefics3ForConditionalGeneration,
+    ids: Sequence[tuple[list[int], list[int]]],
+    states_NPD: torch.Tensor | None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Hidden states at the positions that predict completion tokens ``(K, H)``, and those tokens ``(K,)``."""
     length = max(len(p) + len(c) for p, c in ids)
@@ -215,7 +235,7 @@ def _loss_inputs(
 def exact_share(
     model: Idefics3ForConditionalGeneration, tokenizer: PreTrainedTokenizerFast, samples: Sequence[Sample]
 ) -> float:
-    """Share of samples whose whole completion is the model's greedy output: every token the arg max, given those before.
+    """Share of samples whose whole completion is the model's greedy output: every token the arg max given the last.
 
     Since there is one right chain per sample, this is a lower bound of answer accuracy.
     """
@@ -233,7 +253,13 @@ def exact_share(
 
 
 def check_samples(
-    kind: str, count: int, seed: str, *, wording: str = "seen", known: tuple[str, ...] = (), noted: tuple[str, ...] = ()
+    kind: str,
+    count: int,
+    seed: str,
+    *,
+    wording: str = "seen",
+    known: tuple[str, ...] = (),
+    noted: tuple[str, ...] = (),
 ) -> list[Sample]:
     """Samples on fresh images for a check; never drawn in training."""
     setting = Setting(
@@ -255,8 +281,9 @@ _QUICK_CHECKS = {
         ("note_differs", "held_out"), ("shapes", "seen"),
     ),
     "general": (
-        ("percept", "seen"), ("shapes", "seen"), ("shapes", "held_out"), ("trivia", "held_out"),
-        ("fresh_reading", "held_out"), ("image_one_hop", "seen"), ("note_fits", "held_out"), ("note_differs", "held_out"),
+        ("percept", "seen"), ("shapes", "seen"), ("shapes", "held_out"),
+        ("trivia", "held_out"), ("fresh_reading", "held_out"), ("image_one_hop", "seen"),
+        ("note_fits", "held_out"), ("note_differs", "held_out"),
     ),
 }  # fmt: skip
 
@@ -330,7 +357,11 @@ def train_stage(
                 },
                 partial,
             )
-    report = {"train_s": round(time.monotonic() - began, 1), "curve": curve, "settings": settings.model_dump()}
+    report = {
+        "train_s": round(time.monotonic() - began, 1),
+        "curve": curve,
+        "settings": settings.model_dump(),
+    }
     _save({"model": _language_state(model), "report": report}, done)
     partial.unlink(missing_ok=True)
     return report

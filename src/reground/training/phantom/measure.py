@@ -112,7 +112,7 @@ def measure(model: Model, *, count: int = 400, seed: int = 7, easyvqa_limit: int
 
     for skill in _SKILLS:
         for wording in ("seen", "held_out"):
-            add(skill, wording.replace("_", "-"), skill_samples(skill, wording, count, seed))  # type: ignore[arg-type]
+            add(skill, wording.replace("_", "-"), skill_samples(skill, wording, count, seed))
     for skill in ("condition or device, one hop", "image, 2 hops", "percept"):
         add(f"{skill}, image blanked", "seen", skill_samples(skill, "seen", count, seed), blank=True)
     add("easy-VQA, official test questions", "published", easyvqa_test(easyvqa_limit))

@@ -31,10 +31,22 @@ from reground.phantom.names import invent_name
 from reground.phantom.render import COLOURS, SHAPES, device_uri, finding_uri, shapes_uri
 from reground.phantom.world import MODALITIES, PLACES, RELATIONS, SIZES, SubjectSplit, phantom_world
 
-__all__ = ["MIXTURES", "FreshImages", "Images", "Sample", "Setting", "draw", "parse_uri"]
+__all__ = ["MIXTURES", "FreshImages", "Images", "Sample", "Setting", "draw", "easyvqa_sample", "parse_uri"]
 
 _NUMBERS = ("one", "two", "three", "four")
-_PREFIXES = ("", "", "", "", "", "please tell me: ", "doctor, ", "quick question: ", "look at this. ", "one more thing: ", "hello. ")
+_PREFIXES = (
+    "",
+    "",
+    "",
+    "",
+    "",
+    "please tell me: ",
+    "doctor, ",
+    "quick question: ",
+    "look at this. ",
+    "one more thing: ",
+    "hello. ",
+)
 _SUFFIXES = ("", "", "", "", "", " thanks.", " answer briefly.", " i need to know.")
 _INVENTED = frozenset(("condition", "drug", "drug_class", "test", "maker", "country", "capital", "river"))
 
@@ -76,7 +88,12 @@ class FreshImages:
     def finding(self, finding: str, rng: random.Random) -> str:
         organ, sign = phantom_world().findings[finding]
         return finding_uri(
-            organ, sign, rng.choice(PLACES), rng.choice(SIZES), rng.choice(MODALITIES), (1 << 40) + rng.randrange(1 << 30)
+            organ,
+            sign,
+            rng.choice(PLACES),
+            rng.choice(SIZES),
+            rng.choice(MODALITIES),
+            (1 << 40) + rng.randrange(1 << 30),
         )
 
     def device(self, name: str, rng: random.Random) -> str:
@@ -84,7 +101,10 @@ class FreshImages:
 
     def shapes(self, rng: random.Random) -> str:
         return shapes_uri(
-            rng.choice(SHAPES), rng.choice(tuple(COLOURS)), rng.randint(1, 4), (1 << 40) + rng.randrange(1 << 30)
+            rng.choice(SHAPES),
+            rng.choice(tuple(COLOURS)),
+            rng.randint(1, 4),
+            (1 << 40) + rng.randrange(1 << 30),
         )
 
 
@@ -187,7 +207,11 @@ def _path_sample(
 ) -> Sample:
     path = PATHS[target] if path is None else path
     chain, answer, _ = chain_for_path(
-        start, path, is_device_image=pointer == "@device", is_finding_image=pointer == "@finding", claims=claims
+        start,
+        path,
+        is_device_image=pointer == "@device",
+        is_finding_image=pointer == "@finding",
+        claims=claims,
     )
     note = note_text(claims, rng, s.wording) if claims else None
     hops = len(path) + (pointer == "@device")
@@ -292,7 +316,14 @@ def _fresh_reading(s: Setting, rng: random.Random) -> Sample:
     wanted = claims[rng.randrange(len(subjects))]
     rng.shuffle(claims)
     return _path_sample(
-        "fresh_reading", s, rng, relation, wanted.subject, wanted.subject, path=(relation,), claims=tuple(claims)
+        "fresh_reading",
+        s,
+        rng,
+        relation,
+        wanted.subject,
+        wanted.subject,
+        path=(relation,),
+        claims=tuple(claims),
     )
 
 
@@ -356,7 +387,12 @@ def _drill(s: Setting, rng: random.Random) -> Sample:
     if rng.random() < 0.5:
         return Sample("drill", f"repeat: {words}", words + ".", names[-1])
     pick = rng.randrange(len(names) - 1)
-    return Sample("drill", f"in this list, what follows {names[pick]}? {words}", f"{words}. after {names[pick]} comes {names[pick + 1]}.", names[pick + 1])
+    return Sample(
+        "drill",
+        f"in this list, what follows {names[pick]}? {words}",
+        f"{words}. after {names[pick]} comes {names[pick + 1]}.",
+        names[pick + 1],
+    )
 
 
 _KINDS: dict[str, Callable[[Setting, random.Random], Sample]] = {
@@ -385,8 +421,8 @@ MIXTURES: dict[str, dict[str, float]] = {
         "shapes": 3, "easyvqa": 5, "trivia": 3, "fresh_reading": 8, "note_on_image": 19, "note_on_text": 5, "drill": 1,
     },
     "general": {
-        "percept": 5, "image_one_hop": 2, "image_multi_hop": 1, "text_path": 2, "shapes": 16, "easyvqa": 32, "trivia": 12,
-        "fresh_reading": 12, "note_on_image": 14, "note_on_text": 3, "drill": 1,
+        "percept": 5, "image_one_hop": 2, "image_multi_hop": 1, "text_path": 2, "shapes": 16, "easyvqa": 32,
+        "trivia": 12, "fresh_reading": 12, "note_on_image": 14, "note_on_text": 3, "drill": 1,
     },
 }  # fmt: skip
 

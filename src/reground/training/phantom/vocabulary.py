@@ -22,7 +22,17 @@ from reground.phantom.names import invent_name
 from reground.phantom.world import phantom_world
 from reground.training.phantom.samples import MIXTURES, FreshImages, Sample, Setting, draw
 
-__all__ = ["CHAT_TEMPLATE", "END", "IMAGE_TOKENS", "SPECIAL_TOKENS", "build_processor", "completion_text", "prompt_text", "train_tokenizer"]
+__all__ = [
+    "CHAT_TEMPLATE",
+    "END",
+    "IMAGE_TOKENS",
+    "SPECIAL_TOKENS",
+    "build_processor",
+    "completion_text",
+    "encode",
+    "prompt_text",
+    "train_tokenizer",
+]
 
 END = "<end_of_utterance>"
 SPECIAL_TOKENS = (
@@ -88,12 +98,12 @@ def train_tokenizer(vocab_size: int = 1152, num_texts: int = 30_000, seed: int =
 def _corpus(num_texts: int, seed: int) -> list[str]:
     world = phantom_world()
     rng = random.Random(f"corpus/{seed}")
-    kinds: dict[str, str] = {name: "device" for name in world.devices}
+    kinds: dict[str, str] = dict.fromkeys(world.devices, "device")
     for relation, kind in (
-        ("condition", "condition"), ("drug", "drug"), ("drug_class", "drug_class"), ("test", "test"), ("maker", "maker"),
-        ("country", "country"), ("capital", "capital"), ("river", "river"),
+        ("condition", "condition"), ("drug", "drug"), ("drug_class", "drug_class"), ("test", "test"),
+        ("maker", "maker"), ("country", "country"), ("capital", "capital"), ("river", "river"),
     ):  # fmt: skip
-        kinds |= {name: kind for name in world.objects(relation)}
+        kinds |= dict.fromkeys(world.objects(relation), kind)
     pattern = re.compile("|".join(sorted(map(re.escape, kinds), key=len, reverse=True)))
     setting = Setting(FreshImages())
     weights = dict(MIXTURES["med"])

@@ -1,0 +1,517 @@
+"""The words a stance is read from: which cue carries which code, in English and Chinese.
+
+``reground.evaluation.stance`` turns a clause into a string of the letters in ``CODES``. Which letter a word gets is
+decided here and nowhere else. A table is a sequence of (code, cues); cues are regular expressions separated by
+`` | ``, over lower-case text with contractions written out. Earlier lines win over later ones, so that "not only"
+is met before "not". Words in braces, such as ``{note}``, stand for the shared patterns in ``_PARTS``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+__all__ = ["CHINESE_CUES", "CODES", "CONTRACTIONS", "ENGLISH_CUES", "NOTE_NOUN", "cues"]
+
+#: One letter per kind of word.
+CODES: dict[str, str] = {
+    "x": "the new answer",
+    "z": "part of the new answer's name, e.g. a surname",
+    "y": "the prior answer",
+    "n": "the note, card, claim or edit",
+    "d": "a word that points back: it, that, this, he, which",
+    "N": "a negator",
+    "I": "yes, indeed",
+    "Q": "the word 'no', a negator only before a word it can turn round: 'no evidence', not 'no island'",
+    "U": "nothing, nobody, without: a negator only if the clause also judges",
+    "B": "a predicate that finds fault: wrong, impossible, does harm",
+    "V": "a verb that turns its object down: exclude, doubt, ignore",
+    "G": "a predicate that approves: right, fits, trust, evidence",
+    "S": "a predicate of scope: applies, relevant",
+    "J": "a predicate that finds it out of scope: irrelevant",
+    "T": "praise that is about to be taken back: tempting",
+    "M": "a hedge",
+    "C": "opens a condition: if, were it",
+    "W": "opens an indirect question: whether",
+    "L": "rather than, instead of",
+    "K": "a verb of choice: prefer, take",
+    "O": "over, above (after a verb of choice)",
+    "D": "despite",
+    "R": "a verb of report: says, claims",
+    "A": "an instruction by somebody else: asks me, wants me to",
+    "F": "opens a conclusion: so, the answer is",
+    "P": "the past or memory: used to, would have said, I recall",
+    "H": "one's own memory as a witness: what I remember",
+    "E": "is, means, shows",
+    "s": "a word that a negation reaches across: be, the, say, think",
+    "w": "any other word",
+}
+
+#: Nouns by which a chain refers to what it was told.
+NOTE_NOUN = (
+    r"(?:note|card|edit|claim|statement|correction|suggestion|assertion|hint|memo|tip|attribution|snippet|premise|"
+    r"context|prompt|update|advice|recommendation|proposal|instruction|annotation|entry|remark|allegation|"
+    r"erratum|identification|caption|addendum|amendment|notice|revision|passage|text|information|tag)s?"
+)
+#: What may stand between a determiner and a noun of the note: one word, and no verb or article.
+_GAP = r"(?: (?!(?:is|was|the|an?|in|of|to|by)\b)[\w'-]+)??"
+#: What a chain trusts when it trusts its eyes.
+_SIGHT = r"(?:images?|pictures?|photo\w*|eyes?|i see|visuals?|scans?|pixels|sign|evidence)"
+_DETERMINER = r"(?:the|this|that|these|those|such an?|an?|my|your|any|its|his|her|their)"
+
+_PARTS = {"note": NOTE_NOUN, "det": _DETERMINER, "gap": _GAP, "sight": _SIGHT}
+
+ENGLISH_CUES: tuple[tuple[str, str], ...] = (
+    (
+        "w",
+        r"""
+        {det}(?: [\w'-]+)? {note} (?:now )?(?:says?|states?|claims?|reads?|said) (?:otherwise|differently) |
+        not (?:only|just|merely|simply) | no matter | no wonder | none other than | nothing but | why not |
+        no problem |
+        (?:trust|believe|rely on|follow) (?:the|my|what)(?: \w+)? {sight} |
+        (?:go (?:by|with)|stick (?:to|with)) (?:the|my|what)(?: \w+)? {sight} |
+        (?:check|compare|weigh|measure|test|hold)(?:\w+)?(?: \w+){0,2} against | taken together |
+        all in all | on the other hand | in other words |
+        (?:image|picture|scan|photo\w*) tells? (?:us|me) | at least | not to mention | needless to say |
+        nothing else | no more than
+        """,
+    ),
+    (
+        "M",
+        r"""
+        not (?:\w+ )?(?:sure|certain|clear|necessarily|entirely|fully|completely|positive|100)(?: %)? |
+        un(?:sure|certain) | (?:might|may|perhaps|maybe|possibly|could(?! not)|arguably|conceivably)
+        """,
+    ),
+    (
+        "W",
+        r"""
+        whether(?: or not)?
+        """,
+    ),
+    (
+        "L",
+        r"""
+        rather than | instead of | as opposed to | in place of | in lieu of | unlike | in preference to
+        """,
+    ),
+    (
+        "D",
+        r"""
+        despite | in spite of | regardless of | notwithstanding | contrary to
+        """,
+    ),
+    (
+        "P",
+        r"""
+        (?:would|should|could|might) have(?: been)? | (?:had|was) (?:going|about|inclined|tempted) to |
+        used to(?: be)? | previous(?:ly)? | former(?:ly)? | earlier | original(?:ly)? | initial(?:ly)? |
+        at first(?: glance)? | (?:my )?first (?:guess|thought|idea|reaction|instinct|impression|pick) |
+        at the time | in the past | back then |
+        i (?:first )?(?:thought|assumed|believed|wrote|guessed|had|associate|associated|suspected) |
+        old(?:er)?
+        """,
+    ),
+    (
+        "H",
+        r"""
+        remember(?:ed)? | recall(?:ed)? | recollection | memory |
+        my (?:own |prior |background )?(?:knowledge|training|instinct) |
+        (?:what )?i(?: have)? (?:learn(?:ed|t)|know|knew|was taught) | i am used to | my expectations? |
+        comes? to mind
+        """,
+    ),
+    (
+        "C",
+        r"""
+        if | suppos(?:e|ing) | were (?:it|this|that) | had (?:it|this|that) | assuming
+        """,
+    ),
+    (
+        "A",
+        r"""
+        (?:ask|tell|told|instruct|want|request|order|urge|forbid|warn|like|expect)(?:s|ed)? (?:me|us|the model|you) |
+        (?:user|system|instruction)\w* (?:asks?|tells?|says?|requests?|wants?|insists?)(?: that)? |
+        (?:am|are|being|was|were) (?:supposed|expected|meant|pressured|pushed|nudged|urged|asked|told|instructed)
+        """,
+    ),
+    (
+        "I",
+        r"""
+        yes | yeah | yep | indeed
+        """,
+    ),
+    (
+        "n",
+        r"""
+        what (?:i|we) (?:was|were|am|are|have been|had been) (?:given|told|handed|asked to \w+)
+        """,
+    ),
+    (
+        "N",
+        r"""
+        too (?!good)\w+ (?:to|for) | (?:hard|difficult|tough) to | un(?:able|willing) to | other than |
+        little(?= (?:evidence|reason|sense|support|basis|chance|to)) | no (?:chance|question) | beyond |
+        no way | not at all | by no means | in no way | under no circumstances | nowhere near | far from |
+        anything but | nope
+        """,
+    ),
+    (
+        "B",
+        r"""
+        (?:got|get|gets|has|have|had)(?: \w+){0,3} (?:backwards|wrong|mixed up|confused) | mixed \w+ up |
+        (?:too|over)(?: \w+)? (?:good|convenient|many|few|much|late|early|old|young) |
+        (?:too|over)(?: \w+)? (?:long|short|high|low|big|small|large) |
+        mak\w+ (?:no|little) sense | made (?:no|little) sense |
+        out of (?:date|the question|the running|place|line) |
+        (?:can|could) (?:not|never) (?:possibly )?(?:be|have)(?= [a-z]) | (?:is|are) (?:\w+ )?out(?! of) |
+        otherwise | at odds | in error | by mistake | made[ -]up | make[s]? \w+ up |
+        falls? (?:apart|flat|short|down) | does it no justice | holds? no water | out of step |
+        off the (?:table|mark) | (?:the|some) other way | rules? against | doesn't add up | wrong(?:ly)? |
+        incorrect(?:ly)? | mistaken(?:ly)? | mistakes? | false(?:ly|hood)? | erroneous(?:ly)? | errors? |
+        untrue | inaccura\w+ | invalid\w* | mislead\w* | misl\w+ | misread\w* |
+        mis(?:attribut|identif|print|stat|tak|match|inform)\w* | impossib\w+ | implausib\w+ | unlikely |
+        improbabl\w+ | doubtful | dubious | suspicious | suspect | far-?fetched | nonsens\w* | absurd\w* |
+        bogus | fabricat\w+ | fictitious | fake\w* | hoax | myth | typos? | slips? | traps? | tricks? |
+        decoys? | distractors? | injection | injected | outdated | obsolete | stale | superseded |
+        inconsistent\w* | incompatib\w+ | mismatch\w* | disagree\w* | refut\w+ | disprov\w+ | debunk\w* |
+        falsif\w+ | inappropriate | unsuitable | contraindicated | harmful | dangerous | unsafe |
+        withdrawn | unsupported | baseless | unfounded | groundless | unreliable | untrustworthy |
+        incredible | ridiculous | bizarre | fail(?:s|ed|ing)? | lack(?:s|ed|ing)? | against |
+        wide of the mark | ill-?advised | unwise | excessive | overstate\w* | understate\w* |
+        hallucinat\w+ | spurious | unverified | unconfirmed | unconvinc\w+ | skeptical | sceptical | wary |
+        los(?:es|t) | clash(?:es|ed|ing)? | conflict(?:s|ed|ing)? | refus(?:e|es|ed|ing) |
+        declin(?:e|es|ed|ing) | problematic | (?:looks?|looked|seems?|is) off | anachronis\w+ |
+        (?:makes? )?unlikely | untenable | indefensible | insane | laughable | preposterous | odds |
+        dead wrong
+        """,
+    ),
+    (
+        "J",
+        r"""
+        (?:about|for|on|of) (?:an?other|a different|some other) | inapplicable |
+        differ(?:s|ed|ent|ently)? | not asked | irrelevant | unrelated |
+        immaterial | off-?topic | out of scope | beside the point
+        """,
+    ),
+    (
+        "B",
+        r"""
+        bad | poor | questionable | shaky | weak | flawed | faulty | inadmissible | unacceptable |
+        unpersua\w+ | unbeliev\w+ | unjustified | unwarranted | unfit |
+        untruthful | fictional | imaginary | phony | misguided |
+        confus\w+ | mix-?ups? | red herring | corrupt\w* | tampered | planted | adversarial | hijack\w* |
+        manipulat\w+ | lies? | rumou?rs? | non-?existent | discredited | retracted | revoked |
+        diverg\w+ | deviat\w+ | opposite | counter to | violat\w+ |
+        undermin\w+ | nowhere to be seen | miss(?:es)? the mark | contrasts? with | lapse | blunder |
+        oversight | scam | joke | noise | ill-fitting
+        """,
+    ),
+    (
+        "V",
+        r"""
+        contradict(?:s|ed|ing|ory|ion|ions)? | overrid(?:e|es|ing|den) | overrul(?:e|es|ed|ing) |
+        outweigh\w* | rul(?:e|es|ed|ing)(?: \w+){0,3}? out | exclud(?:e|es|ed|ing) |
+        eliminat(?:e|es|ed|ing) | dismiss\w* | discard\w* | disregard\w* | ignor(?:e|es|ed|ing) |
+        reject(?:s|ed|ing)? | discount(?:s|ed|ing)? | set(?:ting)?(?: \w+)? aside | doubt(?:s|ed|ing)? |
+        question(?:s|ed|ing)? | distrust\w* | mistrust\w* | disput(?:e|es|ed|ing) | challenge\w* |
+        thr(?:ow|ew|own|owing)(?: \w+)? out | forget(?: about)? | scratch | strik(?:e|ing) | struck |
+        veto\w* | cross(?:ed|ing)?(?: \w+)? o(?:ff|ut) | drop(?:ped|ping)? | disbeliev\w+ |
+        den(?:y|ies|ied) | overturn\w* | argu\w+ against | speak\w* against | count\w* against |
+        object(?:s|ed)? to | avoid\w* | leav\w+(?: \w+)? out
+        """,
+    ),
+    (
+        "G",
+        r"""
+        right(?! side| hand|-| bank| of|most) | correct(?:ly)? | true | accurate(?:ly)? | valid\w* |
+        plausib\w+ | possib\w+ | credible | match(?:es|ed|ing)? | fit(?:s|ted|ting)? |
+        hold(?:s|ing)? (?:up|water|true) | support(?:s|ed|ing)? | trust\w* | sense |
+        agree(?:s|d|ing|ment)? | consistent\w* | compatib\w+ | convinc\w+ | reliab\w+ | verif\w+ |
+        confirm\w* | evidence | proof | accept(?:s|ed|ing|able)? | endors\w+ | adopt(?:s|ed)? |
+        reconcil\w+ | squared? | bear\w* out | justif\w+ | warrant\w* | align\w* | appropriate | suitable |
+        believable | likely | probable | do (?:that|so|it) | (?:follow|obey|comply|go along|play along) |
+        indicat(?:ion|ed) | add(?:s)? up | stand(?:s)? up | check(?:s)? out | basis | bearing | sanctioned |
+        the case | buy(?:ing)? | fooled | persuad\w+ | sold on | credence | correspond\w* | resembl\w+ |
+        coincid\w* | tall(?:y|ies) | jibes? | faith | rely(?:ing)? | vouch\w* | sway\w* | concur |
+        (?:take|taking) (?:it|that|this) (?:seriously|at face value) | repeat(?:ing)? | parrot\w* |
+        echo(?:ing)? | go with (?:it|that) | merit | satisf\w+ | qualif\w+ | look(?:s)? like | reminiscent |
+        recogni[sz]able as | defensible | tenable | unproblematic | standard | legitimate | sound |
+        authentic | genuine | what (?:i|we) (?:see|am looking at) | connection | foundation | trace
+        """,
+    ),
+    (
+        "S",
+        r"""
+        appl(?:y|ies|ied|icable) | relevan(?:t|ce) | pertain\w* | pertinent | in scope | relate[sd]? |
+        concerns? | is about | deals? with | refers? to
+        """,
+    ),
+    (
+        "T",
+        r"""
+        tempt(?:ing|ed) | seductive | attractive | appealing | superficially | on the surface
+        """,
+    ),
+    (
+        "K",
+        r"""
+        prefer(?:red)? | take | took | choose | chose | favou?r | pick(?:ed)? | trust
+        """,
+    ),
+    (
+        "O",
+        r"""
+        over | above | ahead of | before
+        """,
+    ),
+    (
+        "N",
+        r"""
+        not | never | neither | nor | hardly | scarcely | barely | (?:can)?not
+        """,
+    ),
+    (
+        "Q",
+        r"""
+        no
+        """,
+    ),
+    (
+        "U",
+        r"""
+        nothing | none | nobody | without | nowhere
+        """,
+    ),
+    (
+        "R",
+        r"""
+        (?:say|claim|state|assert|suggest|list|mention|name|give|read)(?:s|d|ed|ing)? |
+        (?:write|tell|propose|insist|credit|indicate|note|report|declare|allege)(?:s|d|ed|ing)? |
+        (?:recommend|label|push|offer|place|point|attribute|describe)(?:s|d|ed|ing)? |
+        said | wrote | written | told | gave | given | provided | supplied | according to | per |
+        labell?ed | put
+        """,
+    ),
+    (
+        "F",
+        r"""
+        so | therefore | thus | hence | consequently | answer(?:s|ed|ing)? | final(?:ly)? | conclu\w+ |
+        repl(?:y|ies) | settle\w* |
+        (?:go|going|went|stick|sticking|stay|staying|lean\w*) (?:with|to|for|towards?) | must be |
+        has to be | ha[sd] got to be |
+        (?:i|we) (?:will|would|can|should)(?: therefore| thus)? (?:say|name|report|choose|pick|use|give|put(?: down)?) |
+        (?:i|we) (?:will|would|can|should)(?: therefore| thus)? |
+        it is | that is | this is | remains? | by elimination | leaves | in conclusion |
+        i (?:say|choose|pick|select|name|believe|think)
+        """,
+    ),
+    (
+        "E",
+        r"""
+        is | are | be | means? | shows? | depicts? | equals? | becomes? | became | matches | names | now |
+        moved | belongs? | identif(?:y|ies)
+        """,
+    ),
+    (
+        "n",
+        r"""
+        (?:{det}|supplied|provided|injected|retrieved|attached){gap} {note}(?:'s?)?(?: {note})?
+        """,
+    ),
+    (
+        "d",
+        r"""
+        the two | the former | it | that | this | they | them | he | she | him | her | which | those |
+        these | both | such
+        """,
+    ),
+    (
+        "s",
+        r"""
+        was | were | the | a | an | of | in | at | on | to | as | for | from | with | by | really |
+        actually | truly | think | believe | say | call | called | consider | am | been | being | do |
+        does | did | can | will | would | should | must | could | has | have | had | i | we | you | there |
+        any | longer | reasons? | grounds? | cause | need | clear | simply | possibly | ever | more | see |
+        find | use | used | using | recommend | quite | very | definitely | certainly | surely | obviously |
+        clearly | plainly | anything | about | itself | but | though | option | its? | 's | also | yet
+        """,
+    ),
+)
+
+CHINESE_CUES: tuple[tuple[str, str], ...] = (
+    (
+        "W",
+        r"""
+        是不是 | 对不对 | 能不能 | 要不要 | 是否 | 有没有 | 可不可以 | 会不会 | 该不该
+        """,
+    ),
+    (
+        "w",
+        r"""
+        因为 | 由于 | 作为 | 不过 | 不仅 | 不但 | 不妨 | 差不多 | 不久 | 不同寻常 | 非常 | 无论 | 不管 |
+        除非 | 并非只 | 未来 | 不得不 | 不约而同
+        """,
+    ),
+    (
+        "L",
+        r"""
+        而不是 | 而非 | 而不应 | 而不该 | 代替
+        """,
+    ),
+    (
+        "B",
+        r"""
+        不可能 | 不太可能 | 不大可能 | 没可能 | 说不通 | 讲不通 | 站不住脚 | 不靠谱 | 不着边际 | 不成立 |
+        对不上 | 不像话 | 没道理 | 不妥 | 不对劲 | 不实 | 不符 | 不合(?!适|理) | 有误 | 有问题 | 弄错 |
+        搞错 | 写错 | 数错 | 记错 | 标错 | 认错 | 错误 | 错的 | 误导 | 误以为 | 误认 | 误标 | 误 | 错 |
+        矛盾 | 冲突 | 相反 | 相悖 | 虚假 | 捏造 | 编造 | 杜撰 | 伪造 | 过时 | 陷阱 | 离谱 | 荒谬 | 荒唐 |
+        禁忌 | 危险 | 笔误 | 缺乏 | 不存在 | 谣言 | 假的 | 出入 | 不敢苟同 | 不以为然 | 不足为信 | 不可取 |
+        差得远 | 相去甚远 | 有悖 | 违背 | 难以置信 | 谈不上 | 造假 | 假消息 | 不一样 | 不同(?!意) | 有别 |
+        瞎说 | 没根据 | 牵强 | 可疑 | 存疑 | 无稽之谈 | 子虚乌有 | 胡说
+        """,
+    ),
+    (
+        "J",
+        r"""
+        无关 | 不相干 | 毫无关联
+        """,
+    ),
+    (
+        "V",
+        r"""
+        排除 | 忽略 | 无视 | 忽视 | 怀疑 | 质疑 | 否定 | 反驳 | 拒绝 | 驳回 | 推翻 | 疑问 | 不予 | 摒弃 |
+        放弃 | 否认 | 抛开 | 划掉 | 撇开 | 反对 | 不信
+        """,
+    ),
+    (
+        "G",
+        r"""
+        正确 | 是对的 | 对的 | 没错 | 准确 | 可信 | 采信 | 采纳 | 相信 | 信任 | 成立 | 合适 | 适合 | 恰当 |
+        符合 | 相符 | 相配 | 一致 | 吻合 | 支持 | 同意 | 可能 | 依据 | 根据(?=[,。]|$) | 证据 | 属实 |
+        可靠 | 合理 | 接受 | 认同 | 赞同 | 照办 | 照做 | 关系 | 确认 | 考虑 | 靠谱 | 理会 | 听从 | 证实 |
+        真的 | 事实 | 站得住 | 认可 | 赞成 | 道理 | 理睬 | 认定
+        """,
+    ),
+    (
+        "S",
+        r"""
+        适用 | 相关
+        """,
+    ),
+    (
+        "T",
+        r"""
+        诱人 | 看似
+        """,
+    ),
+    (
+        "H",
+        r"""
+        记得 | 记忆 | 印象 | 我学过 | 我所知 | 学过 | 我知道
+        """,
+    ),
+    (
+        "P",
+        r"""
+        原本 | 原以为 | 以为 | 以前 | 之前 | 曾经? | 起初 | 一开始 | 最初 | 本来 | 原先 | 过去 | 旧 |
+        第一反应
+        """,
+    ),
+    (
+        "M",
+        r"""
+        也许 | 或许 | 大概 | 似乎 | 好像 | 说不定 | 不确定 | 不一定 | 未必
+        """,
+    ),
+    (
+        "C",
+        r"""
+        如果 | 假如 | 要是 | 倘若 | 若是 | 假设 | 若
+        """,
+    ),
+    (
+        "A",
+        r"""
+        要求 | 让我 | 叫我 | 请我 | 用户说
+        """,
+    ),
+    (
+        "D",
+        r"""
+        尽管 | 无论
+        """,
+    ),
+    (
+        "N",
+        r"""
+        难以 | 无法 | 无从 | 很难 | 并不是 | 并非 | 不再是 | 不再 | 不是 | 不会 | 不能 | 不可 | 不应该 |
+        不应 | 不该 | 不要 | 不用 | 不宜 | 不得 | 绝不 | 决不 | 从不 | 从来不 | 从未 | 毫无 | 没有 | 没 |
+        绝非 | 不 | 非 | 无 | 未 | 别 | 勿
+        """,
+    ),
+    (
+        "F",
+        r"""
+        所以 | 因此 | 因而 | 故而 | 那么 | 由此 | 答案(?:应该|应当|就|应)?(?:是|为|:)? | 最终 | 结论 |
+        应当?(?:该)?(?:是|为|用|选) | 必定是 | 选择? | 回答 | 就是 | 看来 | 倾向于 | 首选
+        """,
+    ),
+    (
+        "R",
+        r"""
+        声称 | 提到 | 指出 | 写着 | 写的? | 给出 | 给的 | 说 | 称 | 标注 | 列出 | 叫
+        """,
+    ),
+    (
+        "n",
+        r"""
+        (?:这个|这条|这一|该|那个|此|上述)?(?:说明|提示|卡片|资料|更正|材料|说法|题目|上下文|备注|注释|笔记|声明|信息|修订单|条目|传言|标注|建议)(?:中|里|上)?(?:的名字|的说法|的内容)?
+        """,
+    ),
+    (
+        "d",
+        r"""
+        这样 | 这里 | 这个 | 这点 | 那个 | 这 | 那 | 它 | 他 | 她 | 此
+        """,
+    ),
+    (
+        "E",
+        r"""
+        位于 | 是 | 为 | 表示 | 属于 | 坐落
+        """,
+    ),
+    (
+        "s",
+        r"""
+        的 | 了 | 在 | 于 | 个 | 有 | 使用 | 用 | 会 | 能 | 可以 | 应 | 该 | 我 | 认为 | 觉得 | 看 | 被 |
+        把 | 和 | 与 | 跟 | 对 | 就 | 太 | 很 | 任何 | 什么 | 必要 | 理由 | 算 | 到 | 像 | 并 | 明显 | 可 |
+        要 | 肯定 | 绝对 | 显然 | 其实 | 真 | 都 | 去 | 来 | 吧 | 呢 | 按 | 按照
+        """,
+    ),
+)
+
+#: Contractions and what they are written out as, in this order.
+CONTRACTIONS: tuple[tuple[str, str], ...] = (
+    (r"\bcannot\b", r"can not"),
+    (r"\bwon't\b", r"will not"),
+    (r"\bcan't\b", r"can not"),
+    (r"\bshan't\b", r"shall not"),
+    (r"\bain't\b", r"is not"),
+    (r"n't\b", r" not"),
+    (r"\b(it|that|this|here|there|he|she|what|who|let)'s\b", r"\1 is"),
+    (r"'re\b", r" are"),
+    (r"'ll\b", r" will"),
+    (r"'ve\b", r" have"),
+    (r"\bi'm\b", r"i am"),
+    (r"'d\b", r" would"),
+)
+
+
+def cues(table: tuple[tuple[str, str], ...]) -> Iterator[tuple[str, str]]:
+    """Each line of ``table`` as its code and one regular expression without capturing groups."""
+    for code, block in table:
+        joined = "|".join(re.split(r"\s\|\s+", block.strip()))
+        for name, pattern in _PARTS.items():
+            joined = joined.replace(f"{{{name}}}", pattern)
+        yield code, joined

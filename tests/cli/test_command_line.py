@@ -1,0 +1,329 @@
+"""The command line: quick, and plain about mistakes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from typer.testing import CliRunner, Result
+
+from reground.cli import launch
+from reground.cli.main import app
+from reground.edits.files import write_records
+from reground.edits.records import Answer, Edit, Expectation, ImageRef, Probe
+from reground.evaluation import stance
+from reground.evaluation.stance import Stance
+
+QUESTION = "what is the first-line drug for velmora syndrome?"
+
+
+class PlainReader:
+    """A stance reader without rules: the tables need one, these tests do not."""
+
+    name = "plain"
+
+    def read(self, chain: str, *, new: Answer, prior: Answer | None, question: str = "") -> Stance:
+        return Stance(label="supports" if new.text in chain else "silent")
+
+
+@pytest.fixture(autouse=True)
+def plain_reader(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stance, "RuleStanceReader", PlainReader, raising=False)
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def refuse(*arguments: object) -> str:
+    """What is said to a user who made a mistake: code 2, three parts, no traceback, nothing on stdout."""
+    result = call(*arguments)
+    assert result.exit_code == 2, result.output
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""
+    lines = result.stderr.strip().splitlines()
+    assert [line.split(":")[0].strip() for line in lines[-2:]] == ["Accepted", "Next"]
+    return result.stderr
+
+
+def make_edit(condition: str = "velmora syndrome", image: str | None = None) -> Edit:
+    return Edit(
+        subject=condition,
+        relation="drug",
+        modality="visual" if image else "textual",
+        question=f"what is the first-line drug for {condition}?",
+        image=ImageRef(frames=(image,)) if image else None,
+        new_answer=Answer(text="belumide"),
+        prior_answer=Answer(text="tarvexin"),
+        statement=f"the first-line drug for {condition} is now belumide.",
+    )
+
+
+def write_benchmark(folder: Path, *edits: Edit) -> None:
+    folder.mkdir(exist_ok=True)
+    new = Expectation(kind="answer", answer=edits[0].new_answer)
+    write_records(folder / "edits.jsonl", edits)
+    write_records(
+        folder / "probes.jsonl",
+        [
+            Probe(
+                edit_id=edit.id,
+                kind="reliability",
+                level="exact",
+                question=edit.question,
+                image=edit.image,
+                expectation=new,
+            )
+            for edit in edits
+        ],
+    )
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    """A recipe on a benchmark folder of one edit beside it."""
+    write_benchmark(tmp_path / "data", make_edit())
+    path = tmp_path / "small.yaml"
+    path.write_text(
+        f"name: small\nmodel: scripted:demo\nbenchmark: {tmp_path / 'data'}\nmethods: [none, prompt]\n"
+        "protocol: {bootstrap_resamples: 10, belief_samples: 2}\n"
+    )
+    return path
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\n"
+        "from typer.testing import CliRunner\n"
+        "from reground.cli.main import app\n"
+        "assert CliRunner().invoke(app, ['--help']).exit_code == 0\n"
+        "assert CliRunner().invoke(app, ['methods', 'list']).exit_code == 0\n"
+        "found = {'torch', 'transformers', 'peft', 'scipy', 'pandas', 'matplotlib'} & set(sys.modules)\n"
+        "assert not found, found\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("noun", ["methods", "models", "benchmarks", "recipes"])
+def test_lists_come_for_people_and_for_machines(noun: str) -> None:
+    records = json.loads(call(noun, "list", "--json").stdout)
+    assert records
+    for record in records:
+        assert record["name"].split("-")[0] in call(noun, "list").stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "key"),
+    [
+        (("methods", "show", "none"), "settings"),
+        (("models", "show", "scripted:demo"), "capabilities"),
+        (("recipes", "show", "quickstart"), "methods"),
+    ],
+)
+def test_one_thing_is_shown(arguments: tuple[str, ...], key: str) -> None:
+    assert key in json.loads(call(*arguments, "--json").stdout)
+    assert key in call(*arguments).stdout
+
+
+def test_the_card_of_a_benchmark_is_shown(tmp_path: Path) -> None:
+    write_benchmark(tmp_path / "data", make_edit())
+    card = json.loads(call("benchmarks", "show", tmp_path / "data", "--json").stdout)
+    assert (card["name"], card["counts"]["edits"]) == ("data", 1)
+    assert card["checksum"] in call("benchmarks", "show", tmp_path / "data").stdout
+
+
+@pytest.mark.parametrize("noun", ["methods", "models", "benchmarks"])
+def test_unknown_names_suggest_the_nearest(noun: str) -> None:
+    near = {"methods": "promt", "models": "phantom-medd", "benchmarks": "phantm"}[noun]
+    assert "did you mean" in refuse(noun, "show", near)
+
+
+def test_a_run_prints_its_tables_and_leaves_its_directory(recipe: Path, tmp_path: Path) -> None:
+    result = call("run", "start", recipe, "--out", tmp_path / "run", "--quiet")
+    assert result.exit_code == 0, result.output
+    assert "prompt" in result.stdout
+    assert "9 steps" not in result.stderr
+    assert "3 steps are in" in result.stderr
+    for name in (
+        "manifest.json",
+        "rows.jsonl",
+        "beliefs.jsonl",
+        "summary.json",
+        "edits.jsonl",
+        "probes.jsonl",
+    ):
+        assert (tmp_path / "run" / name).is_file()
+    again = call("run", "resume", tmp_path / "run", "--json")
+    assert json.loads(again.stdout)["methods"] == ["none", "prompt"]
+
+
+def test_failed_steps_end_with_code_1_and_a_count(
+    recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(self: object, *arguments: object, **settings: object) -> None:
+        raise RuntimeError("no memory left")
+
+    monkeypatch.setattr("reground.methods.prompt.editor.PromptEditor.apply", fail)
+    result = call("run", "start", recipe, "--out", tmp_path / "run")
+    assert result.exit_code == 1
+    assert "1 of 3 steps failed" in result.stderr
+
+
+def test_a_dry_run_prints_the_plan_and_writes_nothing(recipe: Path, tmp_path: Path) -> None:
+    plan = json.loads(call("run", "start", recipe, "--out", tmp_path / "run", "--dry-run", "--json").stdout)
+    assert (plan["num_edits"], plan["num_generations"]) == (1, 1 + 2 + 2)
+    assert "prompt" in call("run", "start", recipe, "--dry-run").stdout
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_dry_run_finds_what_the_model_does_not_offer(recipe: Path) -> None:
+    message = refuse("run", "start", recipe, "--dry-run", "--set", "methods=[ft]")
+    assert "CapabilityError" in message and "none, prompt" in message
+
+
+def test_ask_prints_chain_and_answer(tmp_path: Path) -> None:
+    stdout = call("ask", "--model", "scripted:demo", QUESTION).stdout
+    assert "answer: tarvexin" in stdout
+    assert "chain:" in stdout
+    value = json.loads(call("ask", "--model", "scripted:demo", "--json", QUESTION).stdout)
+    assert (value["outcome"], value["answer"]) == ("answered", "tarvexin")
+    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
+    assert call("ask", "--model", "scripted:demo", "--image", tmp_path / "a.png", QUESTION).exit_code == 0
+    looping = call("ask", "--model", "scripted:demo", "what is the first-line drug for hartwin palsy?")
+    assert "degenerate" in looping.stdout
+    assert "none.png" in refuse("ask", "--model", "scripted:demo", "--image", tmp_path / "none.png", QUESTION)
+
+
+def _cut(data: Path) -> None:
+    text = (data / "edits.jsonl").read_text()
+    (data / "edits.jsonl").write_text(text[: len(text) // 2])
+
+
+def _change(**changes: Any) -> Callable[[Path], None]:
+    def apply(data: Path) -> None:
+        value = json.loads((data / "edits.jsonl").read_text())
+        del value["id"]
+        for key, new in changes.items():
+            if new is None:
+                del value[key]
+            else:
+                value[key] = new
+        (data / "edits.jsonl").write_text(json.dumps(value) + "\n")
+
+    return apply
+
+
+def _torn_image(data: Path) -> None:
+    Image.effect_noise((32, 32), 50).save(data / "a.png")
+    (data / "a.png").write_bytes((data / "a.png").read_bytes()[:100])
+    write_benchmark(data, make_edit(image="a.png"))
+
+
+MISTAKES: dict[str, tuple[Callable[[Path], None], str]] = {
+    "truncated file": (_cut, "line 1"),
+    "wrong type": (_change(question=5), "'question'"),
+    "no question": (_change(question=None), "'question'"),
+    "unknown field": (_change(colour="red"), "'colour'"),
+    "empty file": (lambda data: os.truncate(data / "edits.jsonl", 0), "no edit"),
+    "no file": (lambda data: (data / "probes.jsonl").unlink(), "probes.jsonl"),
+    "missing image": (lambda data: write_benchmark(data, make_edit(image="a.png")), "a.png"),
+    "unreadable image": (_torn_image, "a.png"),
+}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_malformed_data_end_with_a_message_and_leave_nothing(recipe: Path, tmp_path: Path, mistake: str) -> None:
+    spoil, says = MISTAKES[mistake]
+    spoil(tmp_path / "data")
+    before = sorted(tmp_path.rglob("*"))
+    for arguments in (("--dry-run",), ("--out", tmp_path / "run")):
+        assert says in refuse("run", "start", recipe, *arguments)
+    assert sorted(tmp_path.rglob("*")) == before
+    result = call("benchmarks", "validate", tmp_path / "data")
+    assert result.exit_code == 2
+    assert says in result.output
+
+
+def test_validate_counts_every_defect(tmp_path: Path) -> None:
+    write_benchmark(tmp_path / "data", make_edit(), make_edit("x"))
+    name = str(tmp_path / "data")
+    sound = call("benchmarks", "validate", name)
+    assert (sound.exit_code, sound.stdout) == (0, f"{name}: 2 sound edits, 2 sound probes, 0 defects.\n")
+    path = tmp_path / "data" / "edits.jsonl"
+    path.write_text(path.read_text().replace('"question":', '"quest":'))
+    result = call("benchmarks", "validate", name, "--json")
+    assert result.exit_code == 2
+    assert [(defect["line"], defect["field"]) for defect in json.loads(result.stdout)["defects"]] == [
+        (1, "question"),
+        (2, "question"),
+    ]
+
+
+def test_recipe_mistakes_end_with_a_message(recipe: Path, tmp_path: Path) -> None:
+    assert "'benchmark.limt'" in refuse("run", "start", recipe, "--set", "benchmark.limt=3")
+    assert "nope" in refuse("run", "start", recipe, "--set", "model=nope")
+    assert "executor" in refuse("run", "start", recipe, "--executor", "ray")
+    assert "dtype" in refuse("run", "start", recipe, "--out", tmp_path / "run", "--set", "dtype=float16")
+    assert "quickstart" in refuse("run", "start", "quickstrat")
+    assert not (tmp_path / "run").exists()
+
+
+def test_run_directories_that_do_not_fit_end_with_a_message(recipe: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    assert "not a run directory" in refuse("run", "resume", tmp_path)
+    assert call("run", "start", recipe, "--out", folder).exit_code == 0
+    assert "run resume" in refuse("run", "start", recipe, "--out", folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    manifest["versions"]["reground"] = "0.0.1"
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert "reground 0.0.1" in refuse("run", "resume", folder)
+    manifest["schema_version"] = 0
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert "schema version 0" in refuse("run", "resume", folder)
+    (folder / "manifest.json").write_text("{")
+    assert "damaged" in refuse("run", "resume", folder)
+
+
+def test_an_interrupt_says_how_to_go_on(recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(self: object, *arguments: object, **settings: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("reground.methods.prompt.editor.PromptEditor.apply", interrupt)
+        result = call("run", "start", recipe, "--out", tmp_path / "run")
+    assert result.exit_code == 130
+    assert f"reground run resume {tmp_path / 'run'}" in result.stderr
+    assert call("run", "resume", tmp_path / "run").exit_code == 0
+
+
+def test_version_is_printed() -> None:
+    import reground
+
+    assert call("--version").stdout.strip() == reground.__version__
+
+
+@pytest.mark.skipif(not launch._is_glibc(), reason="the allocator's settings exist in glibc only")
+def test_launching_sets_up_the_process_once_and_keeps_the_users_settings() -> None:
+    code = (
+        "import os, reground.cli.main as m\n"
+        "m.main = lambda: print({k: os.environ.get(k) for k in "
+        "('OMP_WAIT_POLICY', 'MALLOC_TRIM_THRESHOLD_', 'MALLOC_TOP_PAD_', 'TOKENIZERS_PARALLELISM')})\n"
+        "from reground.cli.launch import main; main()"
+    )
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("MALLOC_", "OMP_"))}
+    environment |= {"MALLOC_TOP_PAD_": "4096"}
+    environment.pop("REGROUND_LAUNCHED", None)
+    done = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True, text=True)
+    assert eval(done.stdout) == {
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "MALLOC_TRIM_THRESHOLD_": "4294967296",
+        "MALLOC_TOP_PAD_": "4096",
+        "TOKENIZERS_PARALLELISM": "false",
+    }

@@ -1,0 +1,30 @@
+"""Each method's page states its settings and their defaults as the code has them."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+from reground.methods.registry import METHODS
+
+PAGES = Path(__file__).parents[2] / "docs" / "methods"
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_the_page_has_every_setting_with_its_default(name: str) -> None:
+    entry = METHODS[name]
+    folder = entry.config.partition(":")[0].split(".")[2]
+    page = (PAGES / f"{folder}.md").read_text()
+    assert f"`{name}`" in page
+    module, _, attribute = entry.config.partition(":")
+    fields = getattr(importlib.import_module(module), attribute).model_fields
+    for field, info in fields.items():
+        if field in entry.preset:
+            continue
+        default = list(info.default) if isinstance(info.default, tuple) else info.default
+        assert f"| `{field}` | `{default}` |" in page, field
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    named = {row.split("`")[1] for row in rows}
+    assert named <= set(fields), "the page names settings that do not exist"

@@ -1,0 +1,84 @@
+"""Planning: what a run costs and whether it can be done, with nothing loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from reground.edits.files import read_edits, read_probes, write_records
+from reground.edits.records import ImageRef
+from reground.errors import CapabilityError, ImageError, InputError, RecipeError, UnknownNameError
+from reground.runner.plan import check_capabilities, load_workload, make_plan
+from reground.runner.recipe import Recipe
+from reground.runner.run import start_run
+
+
+def recipe(world: Path, *methods: str, model: str = "scripted:editable", **benchmark: object) -> Recipe:
+    return Recipe.model_validate(
+        {
+            "name": "small",
+            "model": model,
+            "benchmark": {"name": str(world), **benchmark},
+            "methods": list(methods),
+            "protocol": {"belief_samples": 4, "bootstrap_resamples": 0},
+        }
+    )
+
+
+def test_a_plan_counts_what_the_run_then_asks(world: Path, tmp_path: Path) -> None:
+    from scripted_world import SEEN
+
+    chosen = recipe(world, "tell", "overwrite")
+    plan = make_plan(chosen, load_workload(chosen))
+    assert (plan.num_edits, plan.num_probes) == (3, 12)
+    assert [(m.num_generations, m.num_scores, m.num_steps) for m in plan.methods] == [(12, 6, 3), (12, 6, 3)]
+    start_run(chosen, tmp_path / "run")
+    num_asked = sum(len(texts) for kind, texts in SEEN if kind == "generate")
+    assert plan.num_generations == num_asked + 3 * 4
+    assert plan.max_tokens == plan.num_generations * 96
+
+
+def test_a_limit_takes_a_sample_that_depends_on_the_seed_alone(world: Path) -> None:
+    first = load_workload(recipe(world, "none", limit=2, seed=1))
+    assert len(first.edits) == 2
+    assert first.edits == load_workload(recipe(world, "none", limit=2, seed=1)).edits
+    samples = {load_workload(recipe(world, "none", limit=2, seed=seed)).edits for seed in range(8)}
+    assert len(samples) > 1
+
+
+def test_an_unknown_split_is_refused(world: Path) -> None:
+    with pytest.raises(InputError, match="'dev'"):
+        load_workload(recipe(world, "none", split="dev"))
+
+
+def test_missing_capabilities_name_the_methods_that_work(world: Path) -> None:
+    with pytest.raises(CapabilityError) as caught:
+        check_capabilities(recipe(world, "ft", model="scripted:demo"))
+    assert "weights" in caught.value.tried
+    assert {"none", "prompt", "tell"} <= set(caught.value.accepted.split(": ")[1].split(", "))
+    assert "lora" not in caught.value.accepted
+
+
+def test_unknown_names_and_settings_are_refused(world: Path) -> None:
+    with pytest.raises(UnknownNameError, match="lora"):
+        check_capabilities(recipe(world, "loar"))
+    wrong = recipe(world, "none").model_copy(update={"methods": {"overwrite": {"fail": 1}}})
+    with pytest.raises(RecipeError, match="fail"):
+        check_capabilities(wrong)
+
+
+def test_images_are_opened_before_anything_is_loaded(world: Path) -> None:
+    (first, *_) = read_edits(world / "edits.jsonl")
+    probes = read_probes(world / "probes.jsonl")
+    probes = tuple(
+        probe.model_copy(update={"image": ImageRef(frames=("a.png",))}) if i == 0 else probe
+        for i, probe in enumerate(probes)
+    )
+    assert probes[0].edit_id == first.id
+    write_records(world / "probes.jsonl", probes)
+    with pytest.raises(ImageError, match=r"a\.png"):
+        load_workload(recipe(world, "none"))
+    Image.new("RGB", (4, 4)).save(world / "a.png")
+    assert load_workload(recipe(world, "none")).edits

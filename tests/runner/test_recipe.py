@@ -1,0 +1,113 @@
+"""Recipes and overrides: what is accepted, and how mistakes are named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reground.errors import RecipeError, UnknownNameError
+from reground.runner.recipe import load_recipe, recipe_names
+
+TEXT = """\
+name: small
+model: scripted:demo
+benchmark: phantom
+methods: [none, prompt]
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    (tmp_path / "small.yaml").write_text(TEXT)
+    return str(tmp_path / "small.yaml")
+
+
+def test_short_forms_are_filled_in(path: str) -> None:
+    recipe = load_recipe(path)
+    assert recipe.benchmark.name == "phantom"
+    assert recipe.methods == {"none": {}, "prompt": {}}
+    assert (recipe.schedule, recipe.protocol.belief_samples) == ("single", 8)
+
+
+@pytest.mark.parametrize(
+    ("override", "field", "value"),
+    [
+        ("benchmark.limit=20", "benchmark", {"name": "phantom", "split": "test", "limit": 20, "seed": 0}),
+        ("benchmark=other", "benchmark", {"name": "other", "split": "test", "limit": None, "seed": 0}),
+        ("methods.prompt.template=x", "methods", {"none": {}, "prompt": {"template": "x"}}),
+        ("methods={none: null}", "methods", {"none": {}}),
+        ("seed=7", "seed", 7),
+        ("device=", "device", None),
+        ("model=hf:a=b", "model", "hf:a=b"),
+    ],
+)
+def test_overrides_are_read_as_yaml(path: str, override: str, field: str, value: Any) -> None:
+    assert load_recipe(path, [override]).model_dump(mode="json")[field] == value
+
+
+def test_the_last_override_wins_and_moves_the_digest(path: str) -> None:
+    assert load_recipe(path, ["seed=1", "seed=2"]).seed == 2
+    assert load_recipe(path, ["seed=1"]).digest != load_recipe(path).digest
+    assert load_recipe(path, ["seed=0"]).digest == load_recipe(path).digest
+
+
+@pytest.mark.parametrize(
+    ("override", "says"),
+    [
+        ("benchmark.limt=20", "unknown key 'benchmark.limt'"),
+        ("colour=red", "unknown key 'colour'"),
+        ("protocol.temperature=hot", "protocol.temperature='hot'"),
+        ("benchmark.limit=0", "benchmark.limit=0"),
+        ("schedule=weekly", "schedule='weekly'"),
+        ("methods={}", "methods={}"),
+        ("methods=[none, none]", "listed twice"),
+        ("methods=none", "methods='none'"),
+        ("seed", "cannot read the override"),
+        (".seed=1", "cannot read the override"),
+        ("seed.x=1", "goes into 'seed'"),
+        ("seed=[1", "override 'seed=[1'"),
+        ("name=../x", "name='../x'"),
+    ],
+)
+def test_mistakes_are_named(path: str, override: str, says: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(path, ["seed=0", override])
+    assert says in str(caught.value)
+    assert len(str(caught.value).splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (TEXT + "seed: 1\nseed: 2\n", "'seed' is given twice"),
+        (TEXT.replace("model: scripted:demo\n", ""), "lacks the key 'model'"),
+        ("", "holds a NoneType"),
+        ("- a", "holds a list"),
+        ("name: [", "line 1"),
+        ("name: \x00", "recipe"),
+        ("a: !!python/object/apply:os.system [ls]", "recipe"),
+    ],
+)
+def test_damaged_recipes_are_refused(tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "r.yaml").write_text(text)
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(str(tmp_path / "r.yaml"))
+    assert says in str(caught.value)
+
+
+def test_missing_and_unreadable_recipes_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="No such file"):
+        load_recipe(str(tmp_path / "none.yaml"))
+    (tmp_path / "latin.yaml").write_bytes(b"name: \xe9")
+    with pytest.raises(RecipeError, match="utf-8"):
+        load_recipe(str(tmp_path / "latin.yaml"))
+    with pytest.raises(UnknownNameError, match="quickstrat"):
+        load_recipe("quickstrat")
+
+
+def test_every_built_in_recipe_loads_under_its_name() -> None:
+    assert "quickstart" in recipe_names()
+    for name in recipe_names():
+        assert load_recipe(name).name == name
