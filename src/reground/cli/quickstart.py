@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from reground.cli.output import AsJson
-from reground.cli.run import Quiet, carry_out
+from reground.cli.run import Overrides, Quiet, carry_out
 
 __all__ = ["quickstart"]
 
@@ -18,6 +18,7 @@ def quickstart(
         Path | None,
         typer.Option(help="Run directory; one that was interrupted is gone on with.", show_default="runs/quickstart"),
     ] = None,
+    overrides: Overrides = None,
     is_quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
@@ -26,7 +27,7 @@ def quickstart(
     from reground.runner.recipe import load_recipe
     from reground.runner.run import resume_run, start_run
 
-    recipe = load_recipe("quickstart")
+    recipe = load_recipe("quickstart", overrides or ())
     folder = out or Path("runs") / recipe.name
     is_begun = (folder / MANIFEST_FILE).is_file() and read_manifest(folder).recipe == recipe
     carry_out(

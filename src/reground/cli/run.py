@@ -17,10 +17,14 @@ if TYPE_CHECKING:
     from reground.runner.recipe import Recipe
     from reground.runner.run import Progress, RunResult
 
-__all__ = ["Quiet", "app", "carry_out"]
+__all__ = ["Overrides", "Quiet", "app", "carry_out"]
 
 app = typer.Typer(help="Run recipes.", no_args_is_help=True)
 
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, e.g. benchmark.limit=20."),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 
 
@@ -28,10 +32,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 def start(
     recipe: Annotated[str, typer.Argument(help="Name of a built-in recipe, or a YAML file.")],
     out: Annotated[Path | None, typer.Option(help="Run directory, new or empty.", show_default="runs/RECIPE")] = None,
-    changes: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, e.g. benchmark.limit=20."),
-    ] = None,
+    overrides: Overrides = None,
     executor: Annotated[str, typer.Option(help="Where steps are done: local.")] = "local",
     is_dry: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost; load nothing.")] = False,
     is_quiet: Quiet = False,
@@ -42,7 +43,7 @@ def start(
 
     if executor != "local":
         raise RecipeError(f"unknown executor {executor!r}.", "local", "leave --executor out.")
-    chosen = load_recipe(recipe, changes or ())
+    chosen = load_recipe(recipe, overrides or ())
     if is_dry:
         _print_plan(_plan(chosen), as_json=as_json)
         return

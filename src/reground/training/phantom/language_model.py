@@ -308,6 +308,7 @@ def train_stage(
         state = torch.load(done, weights_only=True)
         _load_language(model, state["model"])
         return dict(state["report"])
+    folder.mkdir(parents=True, exist_ok=True)
     for parameter in model.model.vision_model.parameters():
         parameter.requires_grad_(False)
     trained = [p for p in model.parameters() if p.requires_grad]
@@ -336,16 +337,6 @@ def train_stage(
         optimizer.step()
         recent.append(loss.item())
         last = step + 1 == settings.num_steps
-        if (step + 1) % 50 == 0 or last:
-            point: dict[str, Any] = {"step": step + 1, "loss": round(sum(recent) / len(recent), 4)}
-            recent = []
-            if (step + 1) % check_every == 0 or last:
-                for kind, wording in _QUICK_CHECKS[settings.mixture]:
-                    samples = check_samples(kind, 128, "quick", wording=wording, noted=("calibration",))
-                    point[f"{kind}/{wording}"] = round(exact_share(model, tokenizer, samples), 3)
-            point["seconds"] = round(time.monotonic() - began)
-            curve.append(point)
-            _log.info("%s %s", settings.mixture, json.dumps(point))
         if (step + 1) % checkpoint_every == 0 and not last:
             _save(
                 {
@@ -357,6 +348,16 @@ def train_stage(
                 },
                 partial,
             )
+        if (step + 1) % 50 == 0 or last:
+            point: dict[str, Any] = {"step": step + 1, "loss": round(sum(recent) / len(recent), 4)}
+            recent = []
+            if (step + 1) % check_every == 0 or last:
+                for kind, wording in _QUICK_CHECKS[settings.mixture]:
+                    samples = check_samples(kind, 128, "quick", wording=wording, noted=("calibration",))
+                    point[f"{kind}/{wording}"] = round(exact_share(model, tokenizer, samples), 3)
+            point["seconds"] = round(time.monotonic() - began)
+            curve.append(point)
+            _log.info("%s %s", settings.mixture, json.dumps(point))
     report = {
         "train_s": round(time.monotonic() - began, 1),
         "curve": curve,

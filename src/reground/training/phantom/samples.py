@@ -294,6 +294,8 @@ def _other_subject(relation: str, subject: str, rng: random.Random, s: Setting) 
     world = phantom_world()
     kind = "device" if relation == "name" else RELATIONS[relation][0]
     pool = [x for x in s.subjects(kind, s.noted) if x != subject]
+    if not pool:  # a small split can hold a single subject of a kind
+        pool = [x for x in s.subjects(kind, ("train",)) if x != subject]
     near: list[str] = []
     if kind == "finding" and subject in world.findings:
         organ, sign = world.findings[subject]

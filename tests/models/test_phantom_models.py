@@ -1,0 +1,92 @@
+"""The shipped weights: they load the stock way, they see, they know, and they read notes.
+
+The bars here are below those of the cards, which measure 400 questions a skill; these are small samples.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from reground.models.phantom import weights_folder
+
+if TYPE_CHECKING:
+    from reground.models.hf.adapter import HfModel
+
+NAMES = ("phantom-med", "phantom-general")
+
+
+@pytest.fixture(scope="module")
+def med() -> HfModel:
+    from reground.models.hf.adapter import load_hf_model
+
+    return load_hf_model(str(weights_folder("phantom-med")), name="phantom-med", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def general() -> HfModel:
+    from reground.models.hf.adapter import load_hf_model
+
+    return load_hf_model(str(weights_folder("phantom-general")), name="phantom-general", device="cpu")
+
+
+def _share(model: HfModel, skill: str, wording: str, *, count: int = 48, blank: bool = False) -> tuple[float, float]:
+    """Shares of right answers and of well-formed traces."""
+    from reground.training.phantom.measure import ask, skill_samples
+
+    verdicts = ask(model, skill_samples(skill, wording, count, seed=11), blank=blank)  # type: ignore[arg-type]
+    return sum(right for right, _ in verdicts) / count, sum(formed for _, formed in verdicts) / count
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_card_is_of_these_weights(name: str) -> None:
+    folder = weights_folder(name)
+    digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    assert json.loads((folder / "training.json").read_text(encoding="utf-8"))["sha256"] == digest
+    assert digest in (folder / "CARD.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_stock_transformers_classes_load_them(name: str) -> None:
+    import torch
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    folder = str(weights_folder(name))
+    model = AutoModelForImageTextToText.from_pretrained(folder)
+    processor = AutoProcessor.from_pretrained(folder)
+    assert type(model).__name__ == "Idefics3ForConditionalGeneration"
+    assert next(model.parameters()).dtype == torch.float32
+    assert processor.tokenizer.convert_tokens_to_ids("</think>") != processor.tokenizer.unk_token_id
+
+
+@pytest.mark.parametrize("skill", ["condition or device, one hop", "image, 2 hops", "image, 3 hops"])
+def test_med_knows_what_it_sees(med: HfModel, skill: str) -> None:
+    right, formed = _share(med, skill, "seen")
+    assert right >= 0.9 and formed >= 0.97
+
+
+def test_med_answers_fall_to_chance_when_the_image_is_blanked(med: HfModel) -> None:
+    """One in 308 names can be right by luck; a blind model that did better would be answering from the question."""
+    right, _ = _share(med, "condition or device, one hop", "seen", blank=True)
+    assert right <= 0.05
+
+
+def test_med_uses_a_note_that_fits_and_leaves_one_that_does_not(med: HfModel) -> None:
+    assert _share(med, "note that fits the image", "held_out")[0] >= 0.8
+    assert _share(med, "note that does not", "held_out")[0] >= 0.8
+
+
+def test_med_answers_without_thinking_when_asked(med: HfModel) -> None:
+    right, formed = _share(med, "condition or device, no thinking", "seen")
+    assert right >= 0.7 and formed >= 0.97
+
+
+def test_general_knows_easyvqa_and_little_medicine(general: HfModel) -> None:
+    from reground.training.phantom.measure import ask, easyvqa_test
+
+    verdicts = ask(general, easyvqa_test(96))
+    assert sum(right for right, _ in verdicts) / 96 >= 0.9
+    assert _share(general, "condition or device, one hop", "seen")[0] <= 0.5

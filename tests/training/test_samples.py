@@ -1,0 +1,57 @@
+"""What the built-in models are trained on."""
+
+import random
+
+from reground.phantom.world import phantom_world
+from reground.training.phantom.language_model import check_samples
+from reground.training.phantom.samples import MIXTURES, FreshImages, Setting, draw
+
+_KINDS = sorted({kind for mixture in MIXTURES.values() for kind in mixture})
+
+
+def test_no_held_out_subject_ever_meets_a_note() -> None:
+    """The claim behind every score of an editor that works through the prompt: it was not taught these subjects."""
+    world = phantom_world()
+    held_out = {name for name, split in world.splits.items() if split in ("test", "calibration", "unseen")}
+    setting, rng = Setting(FreshImages()), random.Random(0)
+    for kind in ("note_on_image", "note_on_text", "fresh_reading"):
+        for _ in range(400):
+            sample = draw(kind, setting, rng)
+            assert sample.note is not None
+            noted = {name for name in held_out if name in sample.note}
+            # a held-out name may be what a note about a training subject leads on to, never what a note is about
+            assert not any(name in world.findings or name in world.devices for name in noted), (sample.note, noted)
+
+
+def test_unseen_subjects_are_in_no_sample_at_all() -> None:
+    world = phantom_world()
+    unseen = [name for name, split in world.splits.items() if split == "unseen"]
+    setting, rng = Setting(FreshImages()), random.Random(1)
+    for kind in _KINDS:
+        for _ in range(120):
+            sample = draw(kind, setting, rng)
+            text = f"{sample.note} {sample.question} {sample.chain} {sample.answer} {sample.images}"
+            assert not any(name in text for name in unseen if name not in sample.options), (kind, text)
+
+
+def test_the_chain_ends_on_the_answer() -> None:
+    setting, rng = Setting(FreshImages(), styles=False), random.Random(2)
+    for kind in _KINDS:
+        for _ in range(60):
+            sample = draw(kind, setting, rng)
+            if sample.answer not in ("yes", "no"):
+                assert sample.answer in sample.chain, sample
+
+
+def test_checks_use_images_that_training_cannot_draw() -> None:
+    for sample in check_samples("image_one_hop", 30, "t"):
+        for uri in sample.images:
+            assert int(uri.rsplit("seed=")[1]) >= 1 << 40
+
+
+def test_a_note_that_differs_leaves_the_answer_and_one_that_fits_changes_it() -> None:
+    setting, rng = Setting(FreshImages(), styles=False), random.Random(3)
+    differs = [draw("note_differs", setting, rng) for _ in range(80)]
+    fits = [draw("note_fits", setting, rng) for _ in range(80)]
+    assert all("by the note" not in s.chain for s in differs)
+    assert all("by the note" in s.chain for s in fits)
