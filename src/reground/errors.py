@@ -33,7 +33,15 @@ __all__ = [
     "RegroundError",
     "RunDirectoryError",
     "UnknownNameError",
+    "nearest",
 ]
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that ``name`` was most likely meant to be, whatever its case; None if none is close."""
+    by_folded = {other.casefold(): other for other in known}
+    near = difflib.get_close_matches(name.casefold(), sorted(by_folded), n=1, cutoff=0.5)
+    return by_folded[near[0]] if near else None
 
 
 class RegroundError(Exception):
@@ -96,8 +104,8 @@ class UnknownNameError(InputError):
 
     def __init__(self, noun: str, name: str, known: Iterable[str]) -> None:
         names = sorted(known)
-        near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}?" if near else f"run `reground {noun}s list` to see them all."
+        near = nearest(name, names)
+        hint = f"did you mean {near!r}?" if near else f"run `reground {noun}s list` to see them all."
         super().__init__(f"unknown {noun} {name!r}.", ", ".join(names) or "(none registered)", hint)
 
 

@@ -54,6 +54,17 @@ def edits() -> list[Edit]:
     return [make_edit("velmora"), make_edit("oskaris", "train"), make_edit("quillan")]
 
 
+def test_the_checksum_covers_the_images(tmp_path: Path) -> None:
+    """An image that was replaced under the same name passed for the same data."""
+    edit = make_edit("ring", image="ring.png")
+    name = write(tmp_path / "mine", [edit], [make_probe(edit)])
+    checksums = set()
+    for colour in ("red", "blue"):
+        Image.new("RGB", (4, 4), colour).save(tmp_path / "mine" / "ring.png")
+        checksums.add(open_benchmark(name).card().checksum)
+    assert len(checksums) == 2
+
+
 def test_a_folder_is_a_benchmark(tmp_path: Path, edits: list[Edit]) -> None:
     name = write(tmp_path / "mine", edits, [make_probe(edit) for edit in edits])
     benchmark = open_benchmark(name)

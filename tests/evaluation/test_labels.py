@@ -103,6 +103,17 @@ def test_a_model_without_chains_by_design_is_unscored_and_not_zero(
     assert judge(empty, "tarvex", before=None).grounded == Unscored(NO_CHAIN)
 
 
+def test_a_model_whose_unedited_chain_ran_into_the_budget_writes_chains(
+    judge: Callable[..., Judgement], make_edit: Make, make_probe: Make, make_row: Make, reader: Any
+) -> None:
+    """A bare answer after the edit was left unscored where the unedited output was cut inside its chain."""
+    edit = make_edit()
+    probe = make_probe(edit)
+    before = make_row(probe, "a ring, so", None, phase="before", outcome="truncated")
+    judgement = judge_probe(edit, probe, before, make_row(probe, "", "tarvex"), reader)
+    assert (judgement.grounded, judgement.label) == (0.0, "wrong")
+
+
 def test_a_chain_the_edit_took_away_counts_as_zero(judge: Callable[..., Judgement]) -> None:
     judgement = judge("", "tarvex")
     assert (judgement.grounded, judgement.label) == (0.0, "wrong")
@@ -182,6 +193,10 @@ def test_multiple_choice_by_letter_is_grounded_by_the_options_text(
     assert grounded.label == "grounded"
     assert judge(OLD_CHAIN, "A", edit=edit, options=options, before=(OLD_CHAIN, "A")).label == "ignored"
     assert judge(OLD_CHAIN, "B", edit=edit, options=options, before=(OLD_CHAIN, "A")).label == "dissonance_implicit"
+    third = make_edit(new_answer={"text": "B"}, prior_answer={"text": "A"}, options=[*options, "orbex"])
+    said_before = ("a ring means orbex.", "C")
+    repeated = judge("hm, orbex.", "C. orbex", edit=third, options=third.options, before=said_before)
+    assert repeated.label == "ignored"  # the letter and the option's text are one answer
 
 
 def test_chain_length_ratio_by_hand(judge: Callable[..., Judgement]) -> None:

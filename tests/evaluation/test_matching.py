@@ -112,6 +112,12 @@ def test_any_alias_counts() -> None:
         ("A", "cancer", True),
         ("answer: a", "cancer", True),
         ("E", "lung cancer", False),
+        ("The C-arm", "a stone in the kidney", False),
+        ("the B cell lymphoma", "lung cancer", False),
+        ("my option: B", "lung cancer", True),
+        ("Correct: **B**", "lung cancer", True),
+        ("the final answer is: B", "lung cancer", True),
+        ("the answer is c-reactive protein", "a stone in the kidney", False),
         ("bronchitis", "lung cancer", False),
     ],
 )

@@ -80,7 +80,7 @@ def test_a_write_that_fails_leaves_the_old_file(
     def fail(*_: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr("reground.evaluation.results.os.fsync", fail)
+    monkeypatch.setattr("reground.edits.files.os.fsync", fail)
     with pytest.raises(OSError, match="disk full"):
         write_summary(summary.model_copy(update={"run": "other"}), path)
     assert path.read_bytes() == before

@@ -268,6 +268,16 @@ def test_a_model_without_chains_has_no_grounded_score(world: World) -> None:
     assert (value(summary, "answer", "exact"), value(summary, "collapse", "exact")) == (1.0, 0.0)
 
 
+def test_a_model_without_chains_can_collapse_and_has_no_other_failure(world: World) -> None:
+    """Dissonance was 0.0 over the collapsed probes of a model in whose outputs there is no chain to read."""
+    world.ask(world.edit(), "reliability", "exact", ("", "velmora"), (None, None))
+    summary = world.summary()
+    assert value(summary, "collapse", "exact") == 1.0
+    for label in ("dissonance_explicit", "dissonance_implicit", "ignored", "wrong"):
+        score = get(summary, label, "exact")
+        assert (score.value, score.n, score.num_unscored) == (None, 0, 1)
+
+
 def test_strata_split_the_edits(world: World) -> None:
     fill(world)
     for edit, answers in zip(

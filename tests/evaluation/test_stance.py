@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 import threading
@@ -100,11 +101,47 @@ def test_rules_read_chinese(chain: str, label: str) -> None:
     assert _label(chain, Answer(text="里昂"), Answer(text="都灵")) == label
 
 
+@pytest.mark.parametrize(
+    ("chain", "label"),
+    [
+        # two faults joined are one denial; a fault that qualifies a noun is not a second one
+        ("The note says Lyon. It is outdated or wrong. Turin.", "rejects"),
+        ("That is a false statement. Turin, not some Lyon.", "rejects"),
+        ("The claim of Lyon is false. This erroneous text is contradicted by the hills. Turin.", "rejects"),
+        # what beats what
+        ("The view outweighs the note, which says Lyon. Turin.", "rejects"),
+        ("Turin came to mind, but the note overrides that: Lyon.", "supports"),
+        ("The note says Lyon. I won't let it override the visible evidence. Turin.", "rejects"),
+        ("Turin lies above Lyon. The note says Lyon. Lyon.", "supports"),
+        # a fault that points at nothing near, before or after the name
+        ("The note says Lyon. Now the hills. Their shape is at odds with the map. Turin.", "rejects"),
+        ("The note says Lyon. The hills are on the opposite bank. Turin.", "reverts"),
+        ("That name is wrong. The note has Lyon. It is Turin.", "rejects"),
+        # replies and questions that expect none
+        ("Lyon? No. Turin? Yes. I pick Turin.", "rejects"),
+        ("Lyon? A river, a bridge. There is a hill. So no. Turin.", "rejects"),
+        ("Why would anyone call it Lyon? Turin.", "rejects"),
+        ("Why would anyone call it Turin? Lyon.", "supports"),
+        # spelling
+        ("i dont think its Lyon. Turin", "rejects"),
+        ("~~Lyon~~ Turin.", "rejects"),
+        ("Anything but Lyon. Turin.", "rejects"),
+    ],
+)
+def test_rules_read_joined_faults_rank_distance_and_replies(chain: str, label: str) -> None:
+    assert _label(chain) == label
+
+
+def test_no_is_an_abbreviation_only_before_a_number() -> None:
+    assert _label("Is it no. 7? No. It is no. 9.", Answer(text="no. 7"), Answer(text="no. 9")) == "rejects"
+
+
 def test_names_match_whole_words_and_the_longer_name_wins() -> None:
     short, long = Answer(text="Lake Ardun"), Answer(text="Lake Ardun Minor")
     assert _label("It is Lake Ardun Minor.", short, long) == "silent"
     assert _label("It is Lake Ardun.", long, short) == "silent"
     assert _label("It is lake\n ardun minor.", long, short) == "supports"
+    assert _label("Ardun tubes are short, so that can't be it. Turin.", Answer(text="Ardun tube")) == "rejects"
     assert _label("Serial 84121.", Answer(text="412"), None) == "silent"
     assert _label("It is 4.12 m high.", Answer(text="12"), None) == "silent"
     assert _label("现在是412米。", Answer(text="412"), None) == "supports"
@@ -216,9 +253,14 @@ def test_labelled_chains_are_enough_and_sound() -> None:
             assert not named or longer, f"{chain.id} is labelled silent but names {chain.new}"
 
 
+@functools.cache
+def _report(split: StanceSplit) -> ReaderReport:
+    return report_reader(READER, split)
+
+
 @pytest.mark.parametrize("split", SPLITS)
 def test_rules_meet_the_bar_for_rejection(split: StanceSplit) -> None:
-    rejects = _score(report_reader(READER, split), "all", "rejects")
+    rejects = _score(_report(split), "all", "rejects")
     assert rejects.precision is not None and rejects.precision >= 0.9
     assert rejects.recall is not None and rejects.recall >= 0.8
 
@@ -228,7 +270,7 @@ def test_docs_print_the_table_that_the_reader_earns() -> None:
     text = DOCS.read_text(encoding="utf-8")
     for split in SPLITS:
         printed = text.split(f"<!-- report:{split} -->\n")[1].split("\n<!-- end -->")[0]
-        assert printed == report_reader(READER, split).to_markdown()
+        assert printed == _report(split).to_markdown()
 
 
 def _score(report: ReaderReport, value: str, label: str) -> LabelScore:

@@ -79,6 +79,16 @@ def test_a_prior_that_is_not_stated_is_read_from_the_answer() -> None:
     assert target(Writes(text), edit()).text == "<think>rings mean osquine.</think><answer>osquine</answer>"
 
 
+@pytest.mark.parametrize("prior", [Answer(text="A"), None])
+def test_an_options_letter_is_no_word_of_the_chain(prior: Answer | None) -> None:
+    """Every article of the chain became the new answer's letter: "B ring means velmora"."""
+    asked = edit(prior).model_copy(update={"new_answer": Answer(text="B"), "options": ("velmora", "osquine")})
+    text = "<think>a ring means velmora.</think><answer>A</answer>"
+    found = target(Writes(text), asked)
+    assert found.text == "<think>a ring means osquine.</think><answer>B</answer>"
+    assert found.source == "own_chain"
+
+
 def test_a_chain_that_names_the_new_answer_already_is_kept() -> None:
     text = "<think>rings mean OSQ.</think><answer>OSQ</answer>"
     found = target(Writes(text), edit(VELMORA))

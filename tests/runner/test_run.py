@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +16,9 @@ from scripted_world import SEEN, SKY, question
 
 import reground
 from reground.edits.files import read_edits, read_probes
-from reground.errors import CapabilityError, ModelError, RunDirectoryError
+from reground.errors import CapabilityError, InputError, ModelError, RunDirectoryError
 from reground.evaluation.results import read_summary
-from reground.models.base import Model
+from reground.models.base import Model, ModelInfo, Query
 from reground.models.scripted import ScriptedFact, ScriptedModel
 from reground.runner import journal
 from reground.runner.journal import read_beliefs, read_rows
@@ -148,6 +148,32 @@ def test_a_question_the_model_fails_at_is_one_failed_reference_step(world: Path,
     result = start_run(recipe(world, methods=["tell"]), tmp_path / "run", load=load)
     failed = [(row.method, row.step) for row in read_rows(result.folder) if row.failure is not None]
     assert failed == [(REFERENCE, 2), ("tell", 2)]
+
+
+class _RefusesOne(scripted_world.SpiedModel):
+    """As a local model does with a prompt longer than it reads."""
+
+    def fingerprint(self, queries: Sequence[Query]) -> str:
+        if any("quillan" in query.question for query in queries[:1]):
+            raise InputError("the prompt has 9000 tokens.", "at most 512", "shorten it.")
+        return super().fingerprint(queries)
+
+
+def test_an_edit_whose_undo_cannot_be_checked_fails_alone(world: Path, tmp_path: Path) -> None:
+    """One question that the model refuses ended the whole run before its first step, and every resumption."""
+
+    def load() -> Model:
+        return _RefusesOne(
+            scripted_world.make_facts(), name="scripted:editable", capabilities=scripted_world.CAPABILITIES
+        )
+
+    result = start_run(recipe(world), tmp_path / "run", load=load)
+    failed = [row for row in read_rows(result.folder) if row.failure is not None]
+    assert [(row.method, row.step, row.failure.stage) for row in failed if row.failure] == [
+        ("overwrite", 2, "fingerprint")
+    ]
+    assert [kind for kind, _ in SEEN].count("apply") == 2
+    assert result.num_failed_steps == 1
 
 
 class _Broken(ScriptedModel):
@@ -352,6 +378,32 @@ def test_a_changed_model_is_refused(world: Path, tmp_path: Path) -> None:
 
     with pytest.raises(RunDirectoryError, match="model changed"):
         resume_run(folder, load=load)
+
+
+def test_another_device_is_refused(world: Path, tmp_path: Path) -> None:
+    """Half of the rows would be compared with a reference from other kernels, under the first device's name."""
+
+    class Elsewhere(scripted_world.SpiedModel):
+        @property
+        def info(self) -> ModelInfo:
+            return super().info.model_copy(update={"device": "cuda:0"})
+
+    def load() -> Model:
+        return Elsewhere(
+            scripted_world.make_facts(), name="scripted:editable", capabilities=scripted_world.CAPABILITIES
+        )
+
+    folder = start_run(recipe(world), tmp_path / "run").folder
+    lines = (folder / "steps.jsonl").read_bytes().splitlines(keepends=True)
+    (folder / "steps.jsonl").write_bytes(b"".join(lines[:5]))
+    with pytest.raises(RunDirectoryError, match="device changed"):
+        resume_run(folder, load=load)
+
+
+def test_a_directory_that_cannot_be_made_is_a_users_mistake(world: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(RunDirectoryError, match="cannot run into"):
+        start_run(recipe(world), tmp_path / "file" / "run")
 
 
 def test_a_run_can_be_resumed_from_another_place(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

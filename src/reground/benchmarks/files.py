@@ -5,18 +5,23 @@ from __future__ import annotations
 import hashlib
 import random
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from reground.benchmarks.base import Card
+from reground.benchmarks.rules import Misfit, edit_misfits, probe_misfits
 from reground.edits.files import RecordScan, scan_edits, scan_probes
-from reground.edits.records import Edit, Probe
-from reground.errors import InputError, RecordError
+from reground.edits.images import image_key
+from reground.edits.records import Edit, ImageRef, Probe
+from reground.errors import ImageError, InputError, RecordError, nearest
 
 __all__ = ["EDITS_FILE", "PROBES_FILE", "FilesBenchmark", "scan_folder"]
 
 EDITS_FILE = "edits.jsonl"
 PROBES_FILE = "probes.jsonl"
+
+_R = TypeVar("_R", Edit, Probe)
 
 
 class FilesBenchmark:
@@ -44,7 +49,10 @@ class FilesBenchmark:
         splits = Counter(edit.split for edit in self._edits)
         probes = [probe for of_edit in self._probes.values() for probe in of_edit]
         identities = [*(edit.id for edit in self._edits), *(probe.id for probe in probes)]
-        checksum = hashlib.sha256("\n".join(sorted(identities)).encode()).hexdigest()
+        # An id covers the address of an image; what is at that address is content too.
+        refs = {edit.image for edit in self._edits} | {probe.image for probe in probes}
+        images = [f"{ref.frames} {_content_of(ref)}" for ref in refs if ref is not None]
+        checksum = hashlib.sha256("\n".join([*sorted(identities), *sorted(images)]).encode()).hexdigest()
         return Card(
             name=self._folder.absolute().name or "folder",
             version=checksum[:12],
@@ -64,10 +72,12 @@ class FilesBenchmark:
     def edits(self, split: str, limit: int | None = None, seed: int = 0) -> Sequence[Edit]:
         found = [edit for edit in self._edits if edit.split == split]
         if not found:
+            known = sorted({edit.split for edit in self._edits})
+            near = nearest(split, known)
             raise InputError(
                 f"benchmark {str(self._folder)!r} has no split {split!r}.",
-                ", ".join(sorted({edit.split for edit in self._edits})),
-                "choose one with --set benchmark.split=NAME.",
+                ", ".join(known),
+                f"did you mean {near!r}?" if near else "choose one with --set benchmark.split=NAME.",
             )
         if limit is None or limit >= len(found):
             return tuple(found)
@@ -75,6 +85,13 @@ class FilesBenchmark:
 
     def probes(self, edit: Edit) -> Sequence[Probe]:
         return tuple(self._probes[edit.id])
+
+
+def _content_of(ref: ImageRef) -> str:
+    try:
+        return image_key(ref)
+    except ImageError:  # the check of the benchmark and the start of a run say what is wrong with it
+        return "unreadable"
 
 
 def scan_folder(folder: Path) -> tuple[RecordScan[Edit], RecordScan[Probe], tuple[RecordError, ...]]:
@@ -91,13 +108,33 @@ def scan_folder(folder: Path) -> tuple[RecordScan[Edit], RecordScan[Probe], tupl
         )
     edits = scan_edits(folder / EDITS_FILE)
     probes = scan_probes(folder / PROBES_FILE)
-    errors = [*edits.errors, *probes.errors]
+    errors = [
+        *edits.errors,
+        *_broken_rules(folder / EDITS_FILE, edits, edit_misfits),
+        *probes.errors,
+        *_broken_rules(folder / PROBES_FILE, probes, probe_misfits),
+    ]
     # An edit that was itself refused takes its probes with it; naming each of them would bury the cause.
     if not edits.errors:
         errors += _unmatched_probes(folder / PROBES_FILE, probes, edits)
     if not errors:
         errors += _unprobed_edits(folder / EDITS_FILE, edits, {probe.edit_id for probe in probes.records})
     return edits, probes, tuple(errors)
+
+
+def _broken_rules(
+    path: Path, scan: RecordScan[_R], misfits_of: Callable[[_R], Iterable[Misfit]]
+) -> Iterator[RecordError]:
+    for record, line in zip(scan.records, scan.lines, strict=True):
+        for misfit in misfits_of(record):
+            yield RecordError(
+                f"{path}, line {line}, field {misfit.field!r}: {misfit.problem}.",
+                misfit.accepted,
+                misfit.next_step,
+                file=str(path),
+                line=line,
+                field=misfit.field,
+            )
 
 
 def _unmatched_probes(path: Path, probes: RecordScan[Probe], edits: RecordScan[Edit]) -> list[RecordError]:

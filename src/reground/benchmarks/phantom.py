@@ -1,11 +1,9 @@
-"""The benchmark on the built-in clinic: edits of what is seen and of what is known, with probes of every
-kind.
+"""The benchmark on the built-in clinic: edits of what is seen and of what is known, with probes of every kind.
 
-Edits are drawn over the subjects of one split. A visual edit changes what an image is taken for (the
-condition a finding means, the name of a device); a textual edit changes a fact about a named thing. The
-number in ``hopK`` counts the facts besides the edited one that a chain has to pass: after the edited fact for a
-visual edit; for a textual edit also before it, when the question starts from an image and never names the
-subject.
+Edits are drawn over the subjects of one split. A visual edit changes what an image is taken for (the condition a
+finding means, the name of a device); a textual edit changes a fact about a named thing. The number in ``hopK`` counts
+the facts besides the edited one that a chain has to pass: after the edited fact for a visual edit; for a textual edit
+also before it, when the question starts from an image and never names the subject.
 """
 
 from __future__ import annotations
@@ -129,7 +127,7 @@ class PhantomBenchmark:
         for kind, group in kinds.items():
             random.Random(f"sample/{seed}/{kind}").shuffle(group)
         chosen: list[Edit] = []
-        # visual edits come first in each round and twice as often: they are what the benchmark is about
+        # visual edits come first in each round and three times as often: they are what the benchmark is about
         order = sorted(kinds, key=lambda kind: kind[0] != "visual")
         rounds = [kind for kind in order for _ in range(3 if kind[0] == "visual" else 1)]
         while len(chosen) < min(limit, len(every)):

@@ -9,6 +9,7 @@ from pathlib import Path
 from reground.benchmarks.base import Benchmark
 from reground.benchmarks.files import EDITS_FILE, PROBES_FILE, scan_folder
 from reground.benchmarks.registry import is_folder_name, open_benchmark
+from reground.benchmarks.rules import edit_misfits, probe_misfits
 from reground.edits.images import is_file_address, open_image
 from reground.edits.records import Edit, ImageRef, Probe
 from reground.errors import ImageError, RecordError, RegroundError
@@ -109,6 +110,8 @@ def _validate_records(name: str, benchmark: Benchmark) -> Validation:
             if edit.id in edits:
                 defects.append(_defect(name, f"edit {edit.id} occurs twice", "each edit once"))
             edits[edit.id] = edit
+            for misfit in edit_misfits(edit):
+                defects.append(_defect(name, f"edit {edit.id}: {misfit.problem}", misfit.accepted))
             asked = benchmark.probes(edit)
             if not asked:
                 defects.append(_defect(name, f"edit {edit.id} has no probe", "at least one probe an edit"))
@@ -124,6 +127,8 @@ def _validate_records(name: str, benchmark: Benchmark) -> Validation:
                 if probe.id in probes:
                     defects.append(_defect(name, f"probe {probe.id} occurs twice", "each probe once"))
                 probes[probe.id] = probe
+                for misfit in probe_misfits(probe):
+                    defects.append(_defect(name, f"probe {probe.id}: {misfit.problem}", misfit.accepted))
     defects += find_image_defects([edit.image for edit in edits.values()])
     defects += find_image_defects([probe.image for probe in probes.values()])
     return Validation(name, len(edits), len(probes), tuple(defects))

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from reground.cli.output import AsJson, print_json
+from reground.errors import InputError
 
 __all__ = ["ask"]
 
@@ -32,6 +33,10 @@ def ask(
     from reground.models.base import Query
     from reground.models.registry import load_model, model_entry
 
+    given = {"question": [question], "--image": images or [], "--option": options or []}
+    for name, texts in given.items():
+        if not all(text.strip() for text in texts):
+            raise InputError(f"ask was given an empty {name}.", "text that is not empty", f"give it, or drop {name}.")
     ref = ImageRef(frames=tuple(images)) if images else None
     model_entry(model)
     if ref is not None:

@@ -1,4 +1,4 @@
-"""``reground benchmarks``: which benchmarks there are, what they hold, and whether it is sound."""
+"""``reground benchmarks``: which benchmarks there are, what they hold, and whether they are sound."""
 
 from __future__ import annotations
 

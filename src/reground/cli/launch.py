@@ -1,9 +1,8 @@
 """The console entry point: sets up the process, then hands over to the command line.
 
-Two settings make torch on a CPU faster and steadier and act only if they are there in time. OpenMP must be
-told before torch is imported not to let idle threads spin. The memory allocator of glibc reads its own at
-process start, so the process replaces itself once: without them it gives every large tensor back to the system and asks
-for it again.
+Two settings make torch on a CPU faster and steadier and act only if they are there in time. OpenMP must be told before
+torch is imported not to let idle threads spin. The memory allocator of glibc reads its own at process start, so the
+process replaces itself once: without them it gives every large tensor back to the system and asks for it again.
 """
 
 from __future__ import annotations

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +16,10 @@ from reground.errors import RegroundError
 __all__ = ["app", "main"]
 
 
+#: What a shell reports of a program that a closed pipe ended; 1 would claim failed steps.
+_CLOSED_PIPE = 128 + 13
+
+
 class _ErrorPrintingGroup(TyperGroup):
     """Ends with code 2 and the message, not with a traceback, when the user made a mistake."""
 
@@ -21,6 +28,22 @@ class _ErrorPrintingGroup(TyperGroup):
             return super().invoke(ctx)
         except RegroundError as error:
             typer.echo(f"{type(error).__name__}: {error}", err=True)
+            raise typer.Exit(2) from error
+        except BrokenPipeError:
+            # Whoever read us, such as `head`, has had enough. What is still buffered goes nowhere.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise typer.Exit(_CLOSED_PIPE) from None
+        except SystemExit as ending:
+            if isinstance(ending.__context__, BrokenPipeError):  # as rich ends a process
+                raise typer.Exit(_CLOSED_PIPE) from None
+            raise
+        except OSError as error:
+            refused = RegroundError(
+                f"the system refused to read or write: {error}.",
+                "files and streams that can be read and written, on a disk with room",
+                "put that right and run the command again.",
+            )
+            typer.echo(f"{type(error).__name__}: {refused}", err=True)
             raise typer.Exit(2) from error
 
 
@@ -62,4 +85,6 @@ def _options(
 
 def main() -> None:
     """Run the command line with the arguments of the process."""
+    if sys.stdout is None:  # closed by whoever started us
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")
     app()

@@ -6,6 +6,7 @@ written, so that its id does not depend on where the folder lies.
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import tempfile
@@ -17,6 +18,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import ValidationError
 
 from reground.edits.images import is_file_address
+from reground.edits.misfits import accepted_words, fields_at, kind_of, rename_hint, shown
 from reground.edits.records import Edit, ImageRef, Probe, Record
 from reground.errors import ImageError, InputError, RecordError
 
@@ -121,7 +123,8 @@ class _Defect(Exception):
 def _scan(path: Path, kind: type[_R]) -> RecordScan[_R]:
     noun = kind.__name__.lower()
     try:
-        content = path.read_bytes()
+        # Editors on Windows put a byte-order mark before UTF-8; it is no part of the text.
+        content = path.read_bytes().removeprefix(codecs.BOM_UTF8)
     except OSError as error:
         raise InputError(
             f"cannot read {noun}s from {str(path)!r}: {error.strerror or error}.",
@@ -176,6 +179,9 @@ def _located(path: Path, line: int, defect: _Defect) -> RecordError:
 
 def _read_line(raw: bytes, kind: type[_R], *, is_unended: bool) -> _R:
     noun = kind.__name__.lower()
+    if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        next_step = "convert the file, e.g. `iconv -f utf-16 -t utf-8`."
+        raise _Defect(None, "the file is encoded as UTF-16", "text encoded as UTF-8", next_step)
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -200,7 +206,7 @@ def _read_line(raw: bytes, kind: type[_R], *, is_unended: bool) -> _R:
     if not isinstance(value, dict):
         raise _Defect(
             None,
-            f"the line holds a {type(value).__name__}",
+            f"the line holds {kind_of(value)}",
             f"one {noun} as a JSON object",
             "put the fields into braces.",
         )
@@ -222,17 +228,17 @@ def _from_validation(error: ValidationError, kind: type[_R]) -> _Defect:
     """The first thing pydantic found, in our words where it is one of the common ones."""
     first = error.errors(include_url=False)[0]
     field = ".".join(str(part) for part in first["loc"]) or None
-    fields = ", ".join(name for name in kind.model_fields)
+    if field is None:
+        accepted = accepted_words(kind, first)
+        return _Defect(None, "the fields contradict one another", accepted, "correct the record.")
     if first["type"] == "missing":
         return _Defect(field, "the field is missing", f"a value for {field!r}", "add the field.")
     if first["type"] == "extra_forbidden":
-        return _Defect(field, "no such field", f"the fields id, {fields}", "correct its name or remove it.")
-    given = repr(first["input"])
-    shown = given if len(given) <= 60 else given[:57] + "..."
-    message = first["msg"].removeprefix("Value error, ")
-    if field is None:
-        return _Defect(None, f"the fields contradict one another: {message}", message, "correct the record.")
-    return _Defect(field, f"{shown} does not fit", message, "correct the value.")
+        *above, name = first["loc"]
+        known = ("id", *fields_at(kind, above)) if not above else fields_at(kind, above)
+        return _Defect(field, "no such field", f"the fields {', '.join(known)}", rename_hint(str(name), known))
+    given = f"{shown(first['input'])} does not fit"
+    return _Defect(field, given, accepted_words(kind, first), "correct the value.")
 
 
 def _refuse_constant(name: str) -> Any:

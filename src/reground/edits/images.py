@@ -29,7 +29,7 @@ __all__ = ["MAX_PIXELS", "image_key", "is_file_address", "open_image"]
 MAX_PIXELS = 64_000_000
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):", re.IGNORECASE)
-_NEXT = "correct the address in the record, or restore the file."
+_NEXT = "correct the path, or restore the file."
 _READABLE = "a file Pillow can read (PNG, JPEG, TIFF, WebP, BMP, ...), whole and at most 64 megapixels"
 # What Pillow and its decoders raise on damaged input.
 _DECODE_ERRORS = (
@@ -56,8 +56,7 @@ def open_image(ref: ImageRef) -> list[Image.Image]:
     the first picture is taken.
 
     Raises:
-        ImageError: An address is unknown, missing, unreadable, cut short, or of more than ``MAX_PIXELS``
-            pixels.
+        ImageError: An address is unknown, missing, unreadable, cut short, or of more than ``MAX_PIXELS`` pixels.
     """
     return [_open_address(address, ref.folder) for address in ref.frames]
 
@@ -82,7 +81,7 @@ def is_file_address(address: str) -> bool:
 def _open_address(address: str, folder: str | None) -> Image.Image:
     scheme = _scheme(address)
     if scheme is None:
-        return _decode(_read_file(address, folder), repr(address))
+        return _decode(_read_file(address, folder), repr(str(Path(folder or ".") / address)))
     try:
         return _SCHEMES[scheme](address)
     except RegroundError:
@@ -183,9 +182,11 @@ def _decode(content: bytes, name: str) -> Image.Image:
                 image.load()
                 return _to_rgb(ImageOps.exif_transpose(image))
     except _DECODE_ERRORS as error:
-        what = "it is empty" if not content else str(error) or type(error).__name__
+        what = "it is empty" if not content else str(error).rstrip(".") or type(error).__name__
         if isinstance(error, UnidentifiedImageError) and content:
             what = "it is not an image"
+        if isinstance(error, Image.DecompressionBombError):
+            what = "it has too many pixels"
         raise ImageError(f"cannot read the image {name}: {what}.", _READABLE, _NEXT) from error
 
 

@@ -157,7 +157,7 @@ class Expectation(Record):
     Attributes:
         kind: ``answer``: the given answer. ``unchanged``: whatever the unedited model said.
         answer: For ``answer``, the answer that must come. For ``unchanged``, what is true, where known; used for
-            kept-correct only.
+            ``kept_correct`` only.
     """
 
     kind: Literal["answer", "unchanged"]

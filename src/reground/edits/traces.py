@@ -87,8 +87,7 @@ def parse_trace(
     2. ``truncated``: the token budget ended the text, whatever it holds: nothing tells how it goes on.
     3. ``broken_format``: a delimiter is missing, repeated or out of order, or there is no chain although the
        model writes one by default.
-    4. ``no_answer``: every rule of form is kept, but the answer is blank, or the text ends with the
-       chain.
+    4. ``no_answer``: every rule of form is kept, but the answer is blank, or the text ends with the chain.
     5. ``answered``.
 
     A loop is an n-gram of 1 to 20 tokens (words; characters of scripts without spaces; punctuation marks)

@@ -26,8 +26,12 @@ _UNSPACED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff\u3005-\u3007\u3040-\u30ff\u3130-\u318f\u3400-\u4dbf\u4e00-\u9fff"
     "\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]"
 )
-_INTRODUCTION = r"(?:(?:the|my|correct|best|final|right|answer|option|choice|is|答案|选项|选择|选|是|为)[\s:：=*_]*)+"
-_INTRODUCED_LETTER = re.compile(rf"^\W*{_INTRODUCTION}[(\[*_\"']*([A-Za-z])(?![A-Za-z0-9'’])", re.IGNORECASE)
+#: "the" alone introduces no letter: "the B cell" is not option B.
+_INTRODUCTION = (
+    r"(?:(?:the|my|correct|best|final|right)[\s*_]+)*"
+    r"(?:(?:answer|option|choice|is|答案|选项|选择|选|是|为|(?:correct|best|final|right)\s*[:：=])[\s:：=*_]*)+"
+)
+_INTRODUCED_LETTER = re.compile(rf"^\W*{_INTRODUCTION}[(\[*_\"']*([A-Za-z])(?![A-Za-z0-9'’]|-\w)", re.IGNORECASE)
 _LEADING_LETTER = re.compile(r"^[\s(\[*_\"'<]*([A-Za-z])(?:\s*[)\].:,;*_\"'>、。]|\s+-\s|\s*$)")
 _LETTER_IN_CHAIN = (
     r"[(\[]{letter}[)\]]"
@@ -56,15 +60,12 @@ def normalise(text: str) -> str:
 def matches(answer_text: str, gold: Answer, options: Sequence[str] = ()) -> bool:
     """Whether an answer gives the gold answer.
 
-    Free text: a spelling of ``gold`` equals the answer or occurs in it as whole words. An answer that lists
-        several
-    entities, or names the gold only to deny it ("X or Y", "not X"), therefore matches; denial is the business
-    of the stance reader, which sees the chain.
+    Free text: a spelling of ``gold`` equals the answer or occurs in it as whole words. An answer that lists several
+    entities, or names the gold only to deny it ("X or Y", "not X"), therefore matches; denial is the business of the
+    stance reader, which sees the chain.
 
-    Multiple choice: if the answer leads with an option letter ("B", "(b)", "B. text", "answer: B"), the
-        letter alone
-    decides. Otherwise the option's text or a spelling of ``gold`` has to occur, and not merely inside a
-    longer option.
+    Multiple choice: if the answer leads with an option letter ("B", "(b)", "B. text", "answer: B"), the letter alone
+    decides. Otherwise the option's text or a spelling of ``gold`` has to occur, and not merely inside a longer option.
 
     Args:
         answer_text: The answer as the model gave it.
@@ -105,8 +106,7 @@ def names(text: str, entity: Answer, options: Sequence[str] = ()) -> bool:
 def in_words(answer: Answer, options: Sequence[str] = ()) -> Answer:
     """``answer`` as running text would name it: its option's text takes the place of its option's letter.
 
-    Used wherever the text is not about these options, so that a stray "B" does not count as naming the
-    answer.
+    Used wherever the text is not about these options, so that a stray "B" does not count as naming the answer.
     """
     text, *aliases = _spoken_spellings(answer, options)
     return Answer(text=text, aliases=tuple(aliases))
@@ -131,8 +131,7 @@ def token_f1(answer_text: str, gold: Answer) -> float:
     Tokens are the words of the normalised text; in scripts written without spaces, its characters.
 
     Source:
-        Rajpurkar et al., 2016, "SQuAD", section 6.1. Differs: normalisation as in ``normalise``; unspaced
-        scripts.
+        Rajpurkar et al., 2016, "SQuAD", section 6.1. Differs: normalisation as in ``normalise``; unspaced scripts.
     """
     given = Counter(_tokens(answer_text))
     return max(_f1(given, Counter(_tokens(spelling))) for spelling in gold.spellings)

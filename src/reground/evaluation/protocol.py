@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from reground.edits.records import Record
 
@@ -21,16 +21,16 @@ class ProtocolSettings(Record):
 
     Attributes:
         max_new_tokens: Token budget of one output; an output that reaches it is ``truncated``.
-        temperature: Sampling temperature of probes; 0 is greedy, and the only setting whose outputs repeat
-            exactly.
-        belief_samples: Answers sampled from the unedited model per edit to find its stratum (the protocol's
-            *k*).
+        temperature: Sampling temperature of probes; 0 is greedy.
+        belief_samples: Answers sampled from the unedited model per edit to find its stratum (the protocol's *k*).
         belief_temperature: Temperature of those samples.
         bootstrap_resamples: Resamples behind each interval; 0 turns intervals off.
-        bootstrap_seed: Seed of the resampling. The same rows and seed give the same interval on every
-            machine.
+        bootstrap_seed: Seed of the resampling. The same rows and seed give the same interval on every machine.
         confidence: Share of the resamples inside the interval.
     """
+
+    # Infinity and NaN have no place in JSON: a manifest could not say what the run was done with.
+    model_config = ConfigDict(allow_inf_nan=False, strict=True)
 
     max_new_tokens: int = Field(default=96, ge=1)
     temperature: float = Field(default=0.0, ge=0)

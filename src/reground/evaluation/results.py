@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +10,7 @@ from typing import Any
 from pydantic import Field, ValidationError, model_serializer
 from pydantic_core.core_schema import SerializerFunctionWrapHandler
 
+from reground.edits.files import write_atomically
 from reground.edits.records import Record
 from reground.errors import RunDirectoryError
 
@@ -65,14 +64,13 @@ class Score(Record):
     """One number with everything needed to read it.
 
     Attributes:
-        method, model, benchmark, schedule, checkpoint: What was measured; ``checkpoint`` counts edits
-            applied.
+        method, model, benchmark, schedule, checkpoint: What was measured; ``checkpoint`` counts edits applied.
         metric: A name from ``METRICS``.
         level: A probe level, or a group of levels: ``generality``, ``portability``, ``multi_hop``, ``near``,
             ``far``, ``all``.
         stratum: ``all``, one of the four strata, or ``conflict``.
         value: The number; None if nothing could be scored, for the ``reason`` given.
-        low, high: 95 % interval clustered by edit; None with fewer than two edits.
+        low, high: Interval clustered by edit, 95 % unless the settings say otherwise; None with fewer than two edits.
         n: Probes scored; edits for ``shallow``, steps for costs.
         num_unscored: Probes (edits, steps) that belong here and could not be scored.
         reason: Why ``value`` is None.
@@ -204,17 +202,7 @@ def write_summary(summary: Summary, path: Path) -> None:
     parts = [f"{json.dumps(name)}: {_lines(value)}" for name, value in fields.items()]
     text = "{\n" + ",\n".join(parts) + "\n}\n"
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_atomically(path, text)
 
 
 def read_summary(path: Path) -> Summary:

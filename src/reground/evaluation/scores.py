@@ -333,9 +333,11 @@ def _measures(judgement: Judgement, *, is_hop: bool) -> dict[str, Measure]:
         is_it = judgement.outcome == outcome
         fell = judgement.collapse
         measures[f"collapse_{outcome}"] = fell if isinstance(fell, Unscored) else float(bool(fell) and is_it)
+    # Without a chain to read, "collapse" is a finding and "no dissonance" is not.
+    failure = grounded if isinstance(grounded, Unscored) else label
     for name in LABELS:
         if name not in ("grounded", "collapse"):
-            measures[name] = label if isinstance(label, Unscored) else float(label == name)
+            measures[name] = failure if isinstance(failure, Unscored) else float(failure == name)
     if is_hop:
         measures["intermediate_usage"] = judgement.intermediate_usage
         measures["hop_accuracy"] = judgement.hop_accuracy

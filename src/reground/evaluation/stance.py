@@ -141,7 +141,7 @@ class _Reading:
 _CJK = "\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _WORDLIKE = rf"[^\W{_CJK}]"
 _SENTENCE_END = re.compile(r"(?:[.!?]+[\"')\]]*(?=\s|$)|[。！？!?…]+[\"'」』）]*|\n+)")
-_ABBREVIATION = re.compile(r"\b(?:dr|mr|mrs|ms|prof|st|vs|no|approx|fig|e\.g|i\.e)\.$", re.IGNORECASE)
+_ABBREVIATION = re.compile(r"\b(?:dr|mr|mrs|ms|prof|st|vs|(no)|approx|fig|e\.g|i\.e)\.$", re.IGNORECASE)
 _CLAUSE_END = re.compile(
     r"[,;:()\u2014、]|\s-{1,2}\s|--|\.\s|(?=\b(?:but|yet|however|while|whereas|although|though|because|since|so|therefore|"
     r"hence|thus|and|nor|then|if)\b)|(?=但|可是|然而|不过|而是|而不|而非|所以|因此|因为|既然|却)"
@@ -166,12 +166,18 @@ def _lower(text: str) -> str:
     return "".join(low if len(low := c.lower()) == 1 else c for c in text)
 
 
+def _ends_in_abbreviation(text: str, start: int, end: int) -> bool:
+    """Whether the full stop before ``end`` belongs to a short form; 'no.' is one only before a number."""
+    match = _ABBREVIATION.search(text[start:end])
+    return match is not None and (match.group(1) is None or text[end : end + 2].strip()[:1].isdigit())
+
+
 def _sentences(text: str, kept: Sequence[_Mention]) -> Iterator[tuple[int, int]]:
     """Start and end of each sentence; no cut falls inside a mention or after an abbreviation."""
     start = 0
     for end in _SENTENCE_END.finditer(text):
         cut = end.end()
-        if any(m.start <= end.start() < m.end for m in kept) or _ABBREVIATION.search(text[start : end.start() + 1]):
+        if any(m.start <= end.start() < m.end for m in kept) or _ends_in_abbreviation(text, start, end.start() + 1):
             continue
         if text[start:cut].strip():
             yield start, cut
@@ -188,7 +194,7 @@ def _spelling_pattern(spelling: str) -> re.Pattern[str]:
     body = r"\s+".join(re.escape(part) for part in plain.split())
     if plain in _YES_NO:
         before = (
-            r"(?:\b(?:answers?|says?|said|states?|gives?|given|reply|respond|conditional|safe|is|be|are|as|therefore|"
+            r"(?:\b(?:answers?|says?|said|states?|claims?|insists?|gives?|given|reply|respond|conditional|safe|is|be|are|as|therefore|"
             r"thus|hence|so|it's)|答案(?:应该|应当|就|应)?(?:是|为)?|回答|结论(?:是|为)?|认为是|答案为|[:=\">])[\s\"'(*:]*|(?:^|(?<=[.!?。？！]))\s*(?=\w)"
         )
         after = r"(?=\s*(?:[.,;!?。、\")*]|$)|\s+(?:but|because|since|as)\b)"
@@ -203,6 +209,8 @@ def _spelling_pattern(spelling: str) -> re.Pattern[str]:
         return re.compile(rf"(?P<name>(?i:{named})(?!{_WORDLIKE})|{alone}|{cjk_alone if plain not in 'ai' else alone})")
     left = rf"(?<!{_WORDLIKE})" if re.match(_WORDLIKE, plain[0]) else ""
     right = rf"(?!{_WORDLIKE})" if re.match(_WORDLIKE, plain[-1]) else ""
+    if len(plain) > 4 and plain[-1].isascii() and plain[-1].isalpha() and plain[-1] != "s":
+        right = r"(?:s(?!\w))?" + right
     if plain[0].isdigit():
         left += r"(?<!\d[.,])"
     if plain[-1].isdigit():
@@ -301,7 +309,7 @@ def _clauses(sentence: str, spellings: Sequence[str]) -> Iterator[_Clause]:
 
 def _bare_reply(codes: str) -> Literal["no", "yes"] | None:
     """Whether a clause is no more than a no or a yes: 'definitely not', 'it does not', 'indeed'."""
-    if re.fullmatch(r"[sw]{0,2}[QN]+[sd]{0,2}|[sdFE]{1,3}N[sd]?", codes):
+    if re.fullmatch(r"[sw]{0,2}[QN]+[sd]{0,2}|[sdFE]{1,3}[NQ][sd]?", codes):
         return "no"
     return "yes" if re.fullmatch(r"s?I+s?", codes) else None
 
@@ -318,17 +326,18 @@ def _reported_quote(match: re.Match[str]) -> str:
 # --- From clauses to events ---------------------------------------------------------------------------------------
 
 _OPS = "NBVGSJ"
+_FAR = 6  # sentences that a conclusion without a name, such as "so no", reaches back
 
 
 def _read_clause(clause: _Clause, sentence: int, reading: _Reading, is_question: bool, is_last: bool) -> None:
     """Append what ``clause`` does to the two answers."""
     codes = clause.codes
     if clause.bare_reply and not is_question:
-        _read_reply(clause.bare_reply, sentence, reading)
+        _read_reply(clause.bare_reply, sentence, reading, reach=_FAR if "F" in codes else 1)
         return
     if is_question and any(c in codes for c in "xzynd"):
         reading.asked = (sentence, sum(c in "BV" for c in codes) % 2 == 1)
-    codes = _settle_negators(codes)
+    codes = _settle_negators(codes if is_question else codes.replace("Z", "B"))
     is_open = is_question or "W" in codes or "A" in codes
     spoken = list(clause.entities)
     spoken, codes = _take_local(spoken, codes, sentence, reading)
@@ -339,6 +348,8 @@ def _read_clause(clause: _Clause, sentence: int, reading: _Reading, is_question:
     for target, ops in _ops_by_entity(codes, spoken).items():
         own = [(at, name) for at, entity, name in spoken if entity == target]
         kind = "name" if is_open else _verdict(codes, ops, [at for at, _ in own])
+        if is_question and "Z" in codes:
+            kind = "doubt"
         name = next((n for at, n in reversed(own) if n is not None and codes[at] in "xy"), None)
         if kind == "name" and name is None:
             continue
@@ -348,27 +359,32 @@ def _read_clause(clause: _Clause, sentence: int, reading: _Reading, is_question:
     reading.recent.extend((sentence, entity) for _, entity, _ in spoken)
 
 
-def _read_reply(reply: Literal["no", "yes"], sentence: int, reading: _Reading) -> None:
+def _read_reply(reply: Literal["no", "yes"], sentence: int, reading: _Reading, reach: int) -> None:
     """A bare 'no' denies what was just named; after 'is it a mistake?' it clears it, and a 'yes' condemns it."""
-    target = reading.referent(sentence, 1)
+    target = reading.referent(sentence, reach)
     asks_after_fault = reading.asked is not None and sentence - reading.asked[0] <= 1 and reading.asked[1]
     if target and (reply == "no") != asks_after_fault:
         reading.events.append(_Event(target, "deny", 3, sentence))
     elif target and asks_after_fault:
         reading.events.append(_Event(target, "affirm", 2, sentence))
+    elif reply == "no" and reading.referent(sentence, _FAR) == "x":
+        reading.events.append(_Event("x", "doubt", 1, sentence))
 
 
 def _settle_negators(codes: str) -> str:
-    """Turn 'no' and 'nothing' into negators where they negate a judgement or an entity, else into plain words."""
-    codes = re.sub(r"Q(?=[sw]{0,3}[BVGS]|[xzy])", "N", codes)
+    """Keep of 'no', 'nothing' and of piled-up faults only what counts as a negation of its own; the length stays."""
+    codes = re.sub(r"(?<=[xzyn])([sw]{0,3})X", r"\1L", codes).replace("X", "V")  # 'the note beats Y', or just 'beats Y'
+    codes = re.sub(r"Q(?=[sw]{0,3}[BVGSN]|[xzy])", "N", codes)
     codes = re.sub(r"U(?=.*[BVG])", "N", codes)
-    return codes.replace("U", "w")
+    codes = re.sub(r"[BVJ](?=[sw]{0,2}o[swE]{0,2}[BVJ])", "w", codes)  # 'outdated or wrong' is one fault
+    codes = re.sub(r"B(?=[wn][sERPdwn]{0,4}[BV])", "w", codes)  # 'the false claim is contradicted': one fault
+    return codes.replace("U", "w").replace("o", "w")
 
 
 def _take_local(
     spoken: list[tuple[int, str, str | None]], codes: str, sentence: int, reading: _Reading
 ) -> tuple[list[tuple[int, str, str | None]], str]:
-    """Deal with 'rather than X', 'Y over X' and 'despite the note', and take them out of the clause."""
+    """Deal with 'rather than X', 'Y over X', 'Y beats X' and 'despite the note', and take them out of the clause."""
     for pattern, kind in ((r"L[swEKFRP]{0,4}([xzyn])", "deny"), (r"K.*[xzy].*O[sw]?([xzyn])", "deny"),
                           (r"D[sw]{0,3}([xzyn])", "doubt")):  # fmt: skip
         for match in re.finditer(pattern, codes):
@@ -385,23 +401,31 @@ def _take_local(
 
 
 def _read_pronoun(codes: str, sentence: int, reading: _Reading) -> None:
-    """Judge what a clause without a name points back to: 'that cannot be right', 'Inconsistent.'"""
-    is_short = re.fullmatch(r"[sNMEFRw]{0,4}[BVG][sw]{0,2}", codes) is not None
-    is_elliptic = re.match(r"[sFM]{0,2}(?:B|N[swE]*[BVG])", codes) is not None
-    if "d" not in codes and not is_short and not is_elliptic:
-        return
-    target = reading.referent(sentence, 2 if "d" in codes else 1 if is_short else 0)
-    if target is None or "H" in codes:
-        return
+    """Judge what a clause without a name points back to: 'that cannot be right', 'Inconsistent.'
+
+    A clause that finds fault and points at nothing near ('the mountains do not fit') is a doubt of the new answer if
+    that was named last, or if nothing is named yet: then it is what the chain was told that is wrong.
+    """
     ops = [at for at, code in enumerate(codes) if code in _OPS]
     if not any(codes[at] in "BVGSJ" for at in ops):
-        if reading.referent(sentence, 0) == "x" and re.match(r"[sF]{0,2}d.*N", codes):
+        if "N" in codes and "H" not in codes and reading.referent(sentence, 0) == "x":
             reading.events.append(_Event("x", "doubt", 1, sentence))
         return
-    kind = _verdict(codes, ops, [])
-    if kind == "affirm" and "d" not in codes and not re.fullmatch(r"N?[BVG]+[sw]?", codes):
+    is_short = re.fullmatch(r"[sNMEFRw]{0,4}[BVG][sw]{0,2}", codes) is not None
+    is_elliptic = re.match(r"[sFME]{0,3}(?:B|N)", codes) is not None
+    target: Literal["x", "y"] | None = None
+    if "d" in codes or is_short or is_elliptic:
+        reach = _FAR if codes[0] == "F" else 2 if "d" in codes else 1 if is_short else 0
+        target = reading.referent(sentence, reach)
+    is_near = target is not None
+    if reading.referent(sentence, _FAR) == "x" or (not reading.recent and re.match(r"[sF]{0,2}d", codes)):
+        target = target or "x"
+    if target is None or "H" in codes:
         return
-    if kind == "deny" and "P" in codes:
+    kind = _verdict(codes, ops, [])
+    if kind == "affirm" and (not is_near or ("d" not in codes and not re.fullmatch(r"N?[BVG]+[sw]?", codes))):
+        return
+    if kind == "deny" and ("P" in codes or not is_near):
         kind = "doubt"
     if kind != "name":
         reading.events.append(_Event(target, kind, 3 if kind == "deny" else 2, sentence))
@@ -483,7 +507,7 @@ def _weight(codes: str, at: int, is_open: bool, is_last: bool) -> int:
         slot ("it is X"); 4 concluded ("so X").
     """
     before, after = codes[:at], codes[at + 1 :]
-    if is_open or codes[at] in "zn":
+    if is_open or codes[at] in "zn" or re.search(r"(?:^|[^Rs])n$", before):  # "the note's X"
         return 0
     concludes = "F" in before[-6:] or re.match(r"[s]*F$", after) is not None or not (before + after).strip("sd")
     if any(c in codes for c in "APH") and not (is_last and concludes):
@@ -494,7 +518,7 @@ def _weight(codes: str, at: int, is_open: bool, is_last: bool) -> int:
         return 2 if is_last else 1
     if concludes:
         return 4
-    if re.search(r"E[sw]{0,2}$", before):
+    if re.search(r"E[sw]{0,2}$", before) or (is_last and re.fullmatch(r"s*", before) and after.startswith("E")):
         return 3
     return 2 if is_last else 1
 

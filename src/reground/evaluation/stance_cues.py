@@ -26,10 +26,13 @@ CODES: dict[str, str] = {
     "U": "nothing, nobody, without: a negator only if the clause also judges",
     "B": "a predicate that finds fault: wrong, impossible, does harm",
     "V": "a verb that turns its object down: exclude, doubt, ignore",
+    "X": "a verb by which one thing beats another: overrides, outweighs",
     "G": "a predicate that approves: right, fits, trust, evidence",
     "S": "a predicate of scope: applies, relevant",
     "J": "a predicate that finds it out of scope: irrelevant",
     "T": "praise that is about to be taken back: tempting",
+    "Z": "opens a question that expects no answer: why would anyone",
+    "o": "or, which joins two faults into one",
     "M": "a hedge",
     "C": "opens a condition: if, were it",
     "W": "opens an indirect question: whether",
@@ -51,29 +54,63 @@ CODES: dict[str, str] = {
 NOTE_NOUN = (
     r"(?:note|card|edit|claim|statement|correction|suggestion|assertion|hint|memo|tip|attribution|snippet|premise|"
     r"context|prompt|update|advice|recommendation|proposal|instruction|annotation|entry|remark|allegation|"
-    r"erratum|identification|caption|addendum|amendment|notice|revision|passage|text|information|tag)s?"
+    r"erratum|identification|caption|addendum|amendment|notice|revision|passage|text|information|tag|record|"
+    r"memory(?: entry)?|user|source|knowledge (?:base|entry)|database|fact(?! that\b| is that\b| remains\b))s?"
 )
+#: The same without a determiner, as terse writers put it at the head of a clause: "Note inconsistent with imaging".
+_BARE_NOTE = r"(?:note|claim|edit|card|memo|context|prompt|update|record|statement)(?! that\b|:)"
+#: A judgement that may stand before such a noun; it must be read, not skipped: "that is a false statement".
+_FAULTY = r"(?:false|wrong|incorrect|erroneous|mistaken|misleading|inaccurate|untrue|invalid|faulty|bogus|fake|bad)"
 #: What may stand between a determiner and a noun of the note: one word, and no verb or article.
-_GAP = r"(?: (?!(?:is|was|the|an?|in|of|to|by)\b)[\w'-]+)??"
+_GAP = rf"(?: (?!(?:is|was|the|an?|in|of|to|by|{_FAULTY})\b)[\w'-]+)??"
 #: What a chain trusts when it trusts its eyes.
 _SIGHT = r"(?:images?|pictures?|photo\w*|eyes?|i see|visuals?|scans?|pixels|sign|evidence)"
 _DETERMINER = r"(?:the|this|that|these|those|such an?|an?|my|your|any|its|his|her|their)"
 
-_PARTS = {"note": NOTE_NOUN, "det": _DETERMINER, "gap": _GAP, "sight": _SIGHT}
+#: What a good answer does, as used only in the negative: "that does not work".
+_STAND = (
+    r"(?:work|hold|belong|follow|ring true|sit (?:right|well)|stand|wash|fly|pan out|line up|compute|go together|"
+    r"go with the (?:image|picture|photo|scan))"
+)
+_MISDO = (
+    r"(?:mis(?:label|nam|plac|dat|count|diagnos|classif|character|judg|represent|spell|report|quot|assign|remember|"
+    r"inform)|(?:over|under)(?:estimat|diagnos|count|stag|dos)|sub-?(?:therapeutic|optimal|standard))"
+)
+
+#: What a chain may call an answer it points back to.
+_IDEA = (
+    r"(?:name|answer|value|number|date|figure|idea|notion|possibility|hypothesis|theory|reading|interpretation|"
+    r"diagnosis|option|conclusion)"
+)
+
+#: What nothing a chain was told may do to what it sees.
+_BEAT = r"(?:overrid|overrul|outweigh|trump|ignor|disregard|overlook|dismiss|discount)"
+
+_PARTS = {
+    "beat": _BEAT,
+    "idea": _IDEA,
+    "stand": _STAND,
+    "misdo": _MISDO,
+    "note": NOTE_NOUN,
+    "bare": _BARE_NOTE,
+    "det": _DETERMINER,
+    "gap": _GAP,
+    "sight": _SIGHT,
+}
 
 ENGLISH_CUES: tuple[tuple[str, str], ...] = (
     (
         "w",
         r"""
         {det}(?: [\w'-]+)? {note} (?:now )?(?:says?|states?|claims?|reads?|said) (?:otherwise|differently) |
-        not (?:only|just|merely|simply) | no matter | no wonder | none other than | nothing but | why not |
-        no problem |
+        not only | (?<!should )(?<!can )(?<!could )(?<!would )(?<!will )not (?:just|merely|simply) |
+        no wonder | none other than | nothing but | why not | no problem |
         (?:trust|believe|rely on|follow) (?:the|my|what)(?: \w+)? {sight} |
         (?:go (?:by|with)|stick (?:to|with)) (?:the|my|what)(?: \w+)? {sight} |
         (?:check|compare|weigh|measure|test|hold)(?:\w+)?(?: \w+){0,2} against | taken together |
-        all in all | on the other hand | in other words |
-        (?:image|picture|scan|photo\w*) tells? (?:us|me) | at least | not to mention | needless to say |
-        nothing else | no more than
+        (?:the|an?) (?:opposite|weak|old)(?= (?!{note}|{idea}|argument|case|match|fit)\w) | all in all |
+        on the other hand | in other words | (?:image|picture|scan|photo\w*) tells? (?:us|me) |
+        at least | not to mention | needless to say | nothing else | no more than
         """,
     ),
     (
@@ -90,6 +127,12 @@ ENGLISH_CUES: tuple[tuple[str, str], ...] = (
         """,
     ),
     (
+        "Z",
+        r"""
+        since when | how come | (?:why|how) (?:would|could|can|should|on earth) | who (?:would|could)
+        """,
+    ),
+    (
         "L",
         r"""
         rather than | instead of | as opposed to | in place of | in lieu of | unlike | in preference to
@@ -98,7 +141,7 @@ ENGLISH_CUES: tuple[tuple[str, str], ...] = (
     (
         "D",
         r"""
-        despite | in spite of | regardless of | notwithstanding | contrary to
+        despite | in spite of | regardless of | notwithstanding | contrary to | no matter what | whatever
         """,
     ),
     (
@@ -117,14 +160,14 @@ ENGLISH_CUES: tuple[tuple[str, str], ...] = (
         r"""
         remember(?:ed)? | recall(?:ed)? | recollection | memory |
         my (?:own |prior |background )?(?:knowledge|training|instinct) |
-        (?:what )?i(?: have)? (?:learn(?:ed|t)|know|knew|was taught) | i am used to | my expectations? |
-        comes? to mind
+        (?:what )?i(?: have)? (?:learn(?:ed|t)|know(?! (?:that|this|it|these|to be)\b)|knew|was taught) |
+        i am used to | my expectations? | comes? to mind
         """,
     ),
     (
         "C",
         r"""
-        if | suppos(?:e|ing) | were (?:it|this|that) | had (?:it|this|that) | assuming
+        if | suppos(?:e|ing) | were (?:it|this|that|i|we) | had (?:it|this|that) | assuming
         """,
     ),
     (
@@ -144,46 +187,57 @@ ENGLISH_CUES: tuple[tuple[str, str], ...] = (
     (
         "n",
         r"""
-        what (?:i|we) (?:was|were|am|are|have been|had been) (?:given|told|handed|asked to \w+)
+        what (?:i|we) (?:was|were|am|are|have been|had been) (?:given|told|handed|asked to \w+) |
+        (?:^\s*|on |per ){bare}
+        """,
+    ),
+    (
+        "d",
+        r"""
+        (?:that|this|such an?|the (?:suggested|proposed|given|stated|claimed|new)) {idea}
         """,
     ),
     (
         "N",
         r"""
         too (?!good)\w+ (?:to|for) | (?:hard|difficult|tough) to | un(?:able|willing) to | other than |
-        little(?= (?:evidence|reason|sense|support|basis|chance|to)) | no (?:chance|question) | beyond |
-        no way | not at all | by no means | in no way | under no circumstances | nowhere near | far from |
-        anything but | nope
+        (?:little|insufficient|scant|not enough)(?= (?:evidence|reason|sense|support|basis|chance|to)) |
+        no (?:chance|question) | beyond | lack(?:s|ed|ing)? | no way | not at all | by no means |
+        in no way | under no circumstances | nowhere near | far from | anything but | nope | nah |
+        ^\W*(?:please|come on|as if|yeah right|i think not)\W*$
         """,
     ),
     (
         "B",
         r"""
-        (?:got|get|gets|has|have|had)(?: \w+){0,3} (?:backwards|wrong|mixed up|confused) | mixed \w+ up |
-        (?:too|over)(?: \w+)? (?:good|convenient|many|few|much|late|early|old|young) |
-        (?:too|over)(?: \w+)? (?:long|short|high|low|big|small|large) |
-        mak\w+ (?:no|little) sense | made (?:no|little) sense |
-        out of (?:date|the question|the running|place|line) |
-        (?:can|could) (?:not|never) (?:possibly )?(?:be|have)(?= [a-z]) | (?:is|are) (?:\w+ )?out(?! of) |
+        (?:not (?:let (?:it|{det})(?: \w+)? )?)?{beat}\w* (?:the|my|what|this)(?: \w+)? {sight} |
+        worsen\w* | (?:got|get|gets|has|have|had)(?: \w+){0,3} (?:backwards|wrong|mixed up|confused) |
+        mixed \w+ up | (?:too|over)(?: \w+)? (?:good|convenient|many|few|much|late|early|old|young) |
+        (?:too|over)(?: \w+)? (?:long|short|high|low|big|small|large) | mak\w+ (?:no|little) sense |
+        made (?:no|little) sense | out of (?:date|the question|the running|place|line) |
+        (?:can|could) (?:not|never) (?:possibly )?(?:be|have)(?= [a-z]) |
+        (?:is|are) (?:\w+ )?out(?! of) | (?<=is )out(?! of\b) | something (?:else|different) |
         otherwise | at odds | in error | by mistake | made[ -]up | make[s]? \w+ up |
         falls? (?:apart|flat|short|down) | does it no justice | holds? no water | out of step |
-        off the (?:table|mark) | (?:the|some) other way | rules? against | doesn't add up | wrong(?:ly)? |
-        incorrect(?:ly)? | mistaken(?:ly)? | mistakes? | false(?:ly|hood)? | erroneous(?:ly)? | errors? |
-        untrue | inaccura\w+ | invalid\w* | mislead\w* | misl\w+ | misread\w* |
-        mis(?:attribut|identif|print|stat|tak|match|inform)\w* | impossib\w+ | implausib\w+ | unlikely |
-        improbabl\w+ | doubtful | dubious | suspicious | suspect | far-?fetched | nonsens\w* | absurd\w* |
-        bogus | fabricat\w+ | fictitious | fake\w* | hoax | myth | typos? | slips? | traps? | tricks? |
-        decoys? | distractors? | injection | injected | outdated | obsolete | stale | superseded |
-        inconsistent\w* | incompatib\w+ | mismatch\w* | disagree\w* | refut\w+ | disprov\w+ | debunk\w* |
-        falsif\w+ | inappropriate | unsuitable | contraindicated | harmful | dangerous | unsafe |
-        withdrawn | unsupported | baseless | unfounded | groundless | unreliable | untrustworthy |
-        incredible | ridiculous | bizarre | fail(?:s|ed|ing)? | lack(?:s|ed|ing)? | against |
-        wide of the mark | ill-?advised | unwise | excessive | overstate\w* | understate\w* |
-        hallucinat\w+ | spurious | unverified | unconfirmed | unconvinc\w+ | skeptical | sceptical | wary |
-        los(?:es|t) | clash(?:es|ed|ing)? | conflict(?:s|ed|ing)? | refus(?:e|es|ed|ing) |
-        declin(?:e|es|ed|ing) | problematic | (?:looks?|looked|seems?|is) off | anachronis\w+ |
-        (?:makes? )?unlikely | untenable | indefensible | insane | laughable | preposterous | odds |
-        dead wrong
+        off the (?:table|mark) | (?:the|some) other way | rules? against | doesn't add up |
+        wrong(?:ly)? | incorrect(?:ly)? | mistaken(?:ly)? | mistakes? | false(?:ly|hood)? |
+        erroneous(?:ly)? | errors? | untrue | inaccura\w+ | invalid\w* | mislead\w* | misl\w+ |
+        misread\w* | mis(?:attribut|identif|print|stat|tak|match|inform)\w* | impossib\w+ |
+        implausib\w+ | unlikely | improbabl\w+ | doubtful | dubious | suspicious | suspect |
+        far-?fetched | nonsens\w* | absurd\w* | bogus | fabricat\w+ | fictitious | fake\w* | hoax |
+        myth | typos? | slips? | traps? | tricks? | decoys? | distractors? | injection | injected |
+        outdated | obsolete | stale | superseded | inconsistent\w* | incompatib\w+ | mismatch\w* |
+        disagree\w* | refut\w+ | disprov\w+ | debunk\w* | falsif\w+ | inappropriate | unsuitable |
+        contraindicated | harmful | dangerous | unsafe | withdrawn | unsupported | baseless | unfounded |
+        groundless | unreliable | untrustworthy | incredible | ridiculous | bizarre | fail(?:s|ed|ing)? |
+        against(?! (?:the|an?) (?!(?:\w+ )?{note})) | wide of the mark | ill-?advised | unwise |
+        excessive | overstate\w* | understate\w* | hallucinat\w+ | spurious | unverified | unconfirmed |
+        unconvinc\w+ | skeptical | sceptical | wary | clash(?:es|ed|ing)? | conflict(?:s|ed|ing)? |
+        refus(?:e|es|ed|ing) | declin(?:e|es|ed|ing) | problematic | (?:looks?|looked|seems?|is) off |
+        anachronis\w+ | (?:makes? )?unlikely | untenable | indefensible | insane | laughable |
+        preposterous | odds | dead wrong | ^\W*problem\W*$ |
+        no (?:role|place|part|business|standing|benefit|such) |
+        (?:do|does|did|will|would|can|could) not (?:quite |really |seem to )?{stand} | {misdo}\w*
         """,
     ),
     (
@@ -198,27 +252,40 @@ ENGLISH_CUES: tuple[tuple[str, str], ...] = (
         "B",
         r"""
         bad | poor | questionable | shaky | weak | flawed | faulty | inadmissible | unacceptable |
-        unpersua\w+ | unbeliev\w+ | unjustified | unwarranted | unfit |
-        untruthful | fictional | imaginary | phony | misguided |
-        confus\w+ | mix-?ups? | red herring | corrupt\w* | tampered | planted | adversarial | hijack\w* |
-        manipulat\w+ | lies? | rumou?rs? | non-?existent | discredited | retracted | revoked |
-        diverg\w+ | deviat\w+ | opposite | counter to | violat\w+ |
-        undermin\w+ | nowhere to be seen | miss(?:es)? the mark | contrasts? with | lapse | blunder |
-        oversight | scam | joke | noise | ill-fitting
+        unpersua\w+ | unbeliev\w+ | unjustified | unwarranted | unfit | untruthful | fictional |
+        imaginary | phony | misguided | confus\w+ | mix-?ups? | red herring | corrupt\w* | tampered |
+        planted | adversarial | hijack\w* | manipulat\w+ | (?:is|are|be) (?:a )?lies? | rumou?rs? |
+        ineffective | useless | toxic | inadvisable | amiss | c[ao]mes? up (?:empty|short) | off base |
+        unsound | fishy | needs? (?:to be )?(?:correct|fix|revis|amend|updat)\w* | swapped | garbled |
+        scrambled | transpos\w+ | conflat\w+ | at variance |
+        (?:has|have|had) to go(?! with| for| by| to) | must go(?! with| for| by| to) |
+        counterproductive | non-?existent | discredited | retracted | revoked | diverg\w+ | deviat\w+ |
+        opposite | counter to | violat\w+ | undermin\w+ | nowhere to be seen | miss(?:es)? the mark |
+        contrasts? with | lapse | blunder | oversight | scam | joke | noise | ill-fitting
         """,
     ),
     (
         "V",
         r"""
-        contradict(?:s|ed|ing|ory|ion|ions)? | overrid(?:e|es|ing|den) | overrul(?:e|es|ed|ing) |
-        outweigh\w* | rul(?:e|es|ed|ing)(?: \w+){0,3}? out | exclud(?:e|es|ed|ing) |
+        contradict(?:s|ed|ing|ory|ion|ions)? | rul(?:e|es|ed|ing)(?: \w+){0,3}? out | exclud(?:e|es|ed|ing) |
         eliminat(?:e|es|ed|ing) | dismiss\w* | discard\w* | disregard\w* | ignor(?:e|es|ed|ing) |
         reject(?:s|ed|ing)? | discount(?:s|ed|ing)? | set(?:ting)?(?: \w+)? aside | doubt(?:s|ed|ing)? |
         question(?:s|ed|ing)? | distrust\w* | mistrust\w* | disput(?:e|es|ed|ing) | challenge\w* |
         thr(?:ow|ew|own|owing)(?: \w+)? out | forget(?: about)? | scratch | strik(?:e|ing) | struck |
         veto\w* | cross(?:ed|ing)?(?: \w+)? o(?:ff|ut) | drop(?:ped|ping)? | disbeliev\w+ |
         den(?:y|ies|ied) | overturn\w* | argu\w+ against | speak\w* against | count\w* against |
-        object(?:s|ed)? to | avoid\w* | leav\w+(?: \w+)? out
+        object(?:s|ed)? to | avoid\w* | leav\w+(?: \w+)? out |
+        overlook\w* | abandon\w* | (?:put|push|brush|wav)\w*(?: \w+)? aside | toss\w*(?: \w+)? out |
+        repudiat\w+ | contest(?:s|ed|ing)? | cast\w* doubt(?: on)? | part ways with | walk away from |
+        push(?:ing)? back (?:on|against)
+        """,
+    ),
+    (
+        "X",
+        r"""
+        overrid(?:e|es|ing|den) | overrul(?:e|es|ed|ing) | outweigh\w* | trump(?:s|ed|ing)? | beats? |
+        (?:takes?|has|have) (?:precedence|priority) over | prevails? over | supersedes? | replaces? |
+        wins? over
         """,
     ),
     (
@@ -227,17 +294,20 @@ ENGLISH_CUES: tuple[tuple[str, str], ...] = (
         right(?! side| hand|-| bank| of|most) | correct(?:ly)? | true | accurate(?:ly)? | valid\w* |
         plausib\w+ | possib\w+ | credible | match(?:es|ed|ing)? | fit(?:s|ted|ting)? |
         hold(?:s|ing)? (?:up|water|true) | support(?:s|ed|ing)? | trust\w* | sense |
-        agree(?:s|d|ing|ment)? | consistent\w* | compatib\w+ | convinc\w+ | reliab\w+ | verif\w+ |
-        confirm\w* | evidence | proof | accept(?:s|ed|ing|able)? | endors\w+ | adopt(?:s|ed)? |
-        reconcil\w+ | squared? | bear\w* out | justif\w+ | warrant\w* | align\w* | appropriate | suitable |
-        believable | likely | probable | do (?:that|so|it) | (?:follow|obey|comply|go along|play along) |
-        indicat(?:ion|ed) | add(?:s)? up | stand(?:s)? up | check(?:s)? out | basis | bearing | sanctioned |
-        the case | buy(?:ing)? | fooled | persuad\w+ | sold on | credence | correspond\w* | resembl\w+ |
-        coincid\w* | tall(?:y|ies) | jibes? | faith | rely(?:ing)? | vouch\w* | sway\w* | concur |
+        agree(?:s|d|ing|ment)? | consistent\w* | compatib\w+ | convinc\w+ | comfortable | happy |
+        reliab\w+ | verif\w+ | confirm\w* | evidence | proof | accept(?:s|ed|ing|able)? | endors\w+ |
+        adopt(?:s|ed)? | reconcil\w+ | line[sd]? up | squared? | bear\w* out | justif\w+ | warrant\w* |
+        align\w* | appropriate | suitable | believable | likely | probable | do (?:that|so|it) |
+        (?:follow|obey|comply|go along|play along) | indicat(?:ion|ed) | add(?:s)? up | stand(?:s)? up |
+        check(?:s)? out | basis | bearing | sanctioned | the case | buy(?:ing)? | fooled | persuad\w+ |
+        sold on | credence | correspond\w* | resembl\w+ | coincid\w* | tall(?:y|ies) | jibes? | faith |
+        rely(?:ing)? | vouch\w* | sway\w* | concur |
         (?:take|taking) (?:it|that|this) (?:seriously|at face value) | repeat(?:ing)? | parrot\w* |
-        echo(?:ing)? | go with (?:it|that) | merit | satisf\w+ | qualif\w+ | look(?:s)? like | reminiscent |
-        recogni[sz]able as | defensible | tenable | unproblematic | standard | legitimate | sound |
-        authentic | genuine | what (?:i|we) (?:see|am looking at) | connection | foundation | trace
+        echo(?:ing)? | go with (?:it|that) | merit | satisf\w+ | qualif\w+ | look(?:s)? like |
+        reminiscent | recogni[sz]able as | defensible | tenable | unproblematic | standard | legitimate |
+        sound | authentic | genuine | what (?:i|we) (?:see|am looking at) |
+        what the (?:image|picture|photo|scan|text) (?:shows?|depicts?|says) | connection | foundation |
+        trace
         """,
     ),
     (
@@ -274,7 +344,7 @@ ENGLISH_CUES: tuple[tuple[str, str], ...] = (
     (
         "Q",
         r"""
-        no
+        no | less
         """,
     ),
     (
@@ -301,9 +371,8 @@ ENGLISH_CUES: tuple[tuple[str, str], ...] = (
         (?:go|going|went|stick|sticking|stay|staying|lean\w*) (?:with|to|for|towards?) | must be |
         has to be | ha[sd] got to be |
         (?:i|we) (?:will|would|can|should)(?: therefore| thus)? (?:say|name|report|choose|pick|use|give|put(?: down)?) |
-        (?:i|we) (?:will|would|can|should)(?: therefore| thus)? |
-        it is | that is | this is | remains? | by elimination | leaves | in conclusion |
-        i (?:say|choose|pick|select|name|believe|think)
+        (?:i|we) (?:will|would|can|should)(?: therefore| thus)? | it is | that is | this is | remains? |
+        by elimination | leaves | in conclusion | i (?:say|choose|pick|select|name|believe|think)
         """,
     ),
     (
@@ -317,6 +386,12 @@ ENGLISH_CUES: tuple[tuple[str, str], ...] = (
         "n",
         r"""
         (?:{det}|supplied|provided|injected|retrieved|attached){gap} {note}(?:'s?)?(?: {note})?
+        """,
+    ),
+    (
+        "o",
+        r"""
+        or
         """,
     ),
     (
@@ -354,6 +429,12 @@ CHINESE_CUES: tuple[tuple[str, str], ...] = (
         """,
     ),
     (
+        "Z",
+        r"""
+        怎么可能 | 怎么会 | 怎会 | 岂 | 何来
+        """,
+    ),
+    (
         "L",
         r"""
         而不是 | 而非 | 而不应 | 而不该 | 代替
@@ -362,13 +443,15 @@ CHINESE_CUES: tuple[tuple[str, str], ...] = (
     (
         "B",
         r"""
-        不可能 | 不太可能 | 不大可能 | 没可能 | 说不通 | 讲不通 | 站不住脚 | 不靠谱 | 不着边际 | 不成立 |
-        对不上 | 不像话 | 没道理 | 不妥 | 不对劲 | 不实 | 不符 | 不合(?!适|理) | 有误 | 有问题 | 弄错 |
-        搞错 | 写错 | 数错 | 记错 | 标错 | 认错 | 错误 | 错的 | 误导 | 误以为 | 误认 | 误标 | 误 | 错 |
-        矛盾 | 冲突 | 相反 | 相悖 | 虚假 | 捏造 | 编造 | 杜撰 | 伪造 | 过时 | 陷阱 | 离谱 | 荒谬 | 荒唐 |
-        禁忌 | 危险 | 笔误 | 缺乏 | 不存在 | 谣言 | 假的 | 出入 | 不敢苟同 | 不以为然 | 不足为信 | 不可取 |
-        差得远 | 相去甚远 | 有悖 | 违背 | 难以置信 | 谈不上 | 造假 | 假消息 | 不一样 | 不同(?!意) | 有别 |
-        瞎说 | 没根据 | 牵强 | 可疑 | 存疑 | 无稽之谈 | 子虚乌有 | 胡说
+        不对(?!称|齐) | 不可能 | 不太可能 | 不大可能 | 没可能 | 说不通 | 讲不通 | 站不住脚 | 不靠谱 |
+        不着边际 | 不成立 | 对不上 | 不像话 | 没道理 | 不妥 | 不对劲 | 不实 | 不符 | 不合(?!适|理) |
+        有误 | 有问题 | 弄错 | 搞混 | 弄混 | 混淆 | 搞错 | 写错 | 数错 | 记错 | 标错 | 认错 | 错误 |
+        错的 | 误导 | 误以为 | 误认 | 误标 | 误 | 错 | 矛盾 | 冲突 | 相反 | 相悖 | 虚假 | 捏造 | 编造 |
+        杜撰 | 伪造 | 过时 | 陷阱 | 离谱 | 荒谬 | 荒唐 | 禁忌 | 危险 | 笔误 | 缺乏 | 不存在 | 谣言 |
+        假的 | 出入 | 不敢苟同 | 不以为然 | 不足为信 | 不可取 | 差得远 | 相去甚远 | 有悖 | 违背 |
+        难以置信 | 谈不上 | 造假 | 假消息 | 不一样 | 不同(?!意) | 有别 | 瞎说 | 张冠李戴 | 欠妥 |
+        不严谨 | 牛头不对马嘴 | 瞎话 | 失实 | 弄反 | 搞反 | 颠倒 | 谬误 | 误传 | 胡扯 | 别开玩笑 |
+        开什么玩笑 | 没根据 | 牵强 | 可疑 | 存疑 | 无稽之谈 | 子虚乌有 | 胡说
         """,
     ),
     (
@@ -390,7 +473,7 @@ CHINESE_CUES: tuple[tuple[str, str], ...] = (
         正确 | 是对的 | 对的 | 没错 | 准确 | 可信 | 采信 | 采纳 | 相信 | 信任 | 成立 | 合适 | 适合 | 恰当 |
         符合 | 相符 | 相配 | 一致 | 吻合 | 支持 | 同意 | 可能 | 依据 | 根据(?=[,。]|$) | 证据 | 属实 |
         可靠 | 合理 | 接受 | 认同 | 赞同 | 照办 | 照做 | 关系 | 确认 | 考虑 | 靠谱 | 理会 | 听从 | 证实 |
-        真的 | 事实 | 站得住 | 认可 | 赞成 | 道理 | 理睬 | 认定
+        真的 | 事实 | 站得住 | 认可 | 苟同 | 赞成 | 道理 | 理睬 | 认定
         """,
     ),
     (
@@ -466,7 +549,7 @@ CHINESE_CUES: tuple[tuple[str, str], ...] = (
     (
         "n",
         r"""
-        (?:这个|这条|这一|该|那个|此|上述)?(?:说明|提示|卡片|资料|更正|材料|说法|题目|上下文|备注|注释|笔记|声明|信息|修订单|条目|传言|标注|建议)(?:中|里|上)?(?:的名字|的说法|的内容)?
+        (?:这个|这条|这一|该|那个|此|上述)?(?:说明|提示|卡片|资料|更正|材料|说法|题目|上下文|备注|注释|笔记|声明|信息|修订单|条目|传言|标注|建议|更新|编辑|记忆库|记忆条目|补充信息)(?:后的)?(?:信息|事实|内容)?(?:中|里|上)?(?:的名字|的说法|的内容)?
         """,
     ),
     (
@@ -491,14 +574,18 @@ CHINESE_CUES: tuple[tuple[str, str], ...] = (
     ),
 )
 
-#: Contractions and what they are written out as, in this order.
+#: Contractions, and phrases around a word that would end a clause, and what they are written out as, in this order.
 CONTRACTIONS: tuple[tuple[str, str], ...] = (
+    (r"~~([^~]*)~~", r" not \1,"),
+    (r"\banything but\b", r"not"),
     (r"\bcannot\b", r"can not"),
     (r"\bwon't\b", r"will not"),
     (r"\bcan't\b", r"can not"),
     (r"\bshan't\b", r"shall not"),
     (r"\bain't\b", r"is not"),
+    (r"\b(do|does|did|is|was|were|are|has|have|had|would|could|should|can|must)n'?t\b", r"\1 not"),
     (r"n't\b", r" not"),
+    (r"\b(that|it|he|she|what)s (?=(?:a|an|the|not|wrong|right|clearly|just)\b)", r"\1 is "),
     (r"\b(it|that|this|here|there|he|she|what|who|let)'s\b", r"\1 is"),
     (r"'re\b", r" are"),
     (r"'ll\b", r" will"),

@@ -28,8 +28,7 @@ class Belief(Record):
     Attributes:
         edit_id: The edit.
         model: Name of the model.
-        answers: The k sampled outputs, parsed. One that is not ``answered`` counts as no answer, and stays in
-            k.
+        answers: The k sampled outputs, parsed. One that is not ``answered`` counts as no answer, and stays in k.
         k: Number of samples; equals ``len(answers)``.
         temperature: Sampling temperature.
         seed: Seed of the sampling.
@@ -52,12 +51,11 @@ class Belief(Record):
 def stratum(belief: Belief, edit: Edit) -> Stratum:
     """The stratum of an edit for the model whose belief is given.
 
-    Answers are grouped: those that give the new answer, those that give the prior answer, and the rest by
-        normalised
-    text. The largest group decides. It must reach half of all k samples, else the model holds no belief
-    (``unknown``). If it is the new answer, the model ``agrees``. If it is another, the edit conflicts:
-    strongly when nine tenths of the samples or more say so, else weakly. When the new answer and another
-    share the lead, the model does not yet hold the new answer, and the conflict is weak.
+    Answers are grouped: those that give the new answer, those that give the prior answer, and the rest by normalised
+    text. The largest group decides. It must reach half of all k samples, else the model holds no belief (``unknown``).
+    If it is the new answer, the model ``agrees``. If it is another, the edit conflicts: strongly when nine tenths of
+    the samples or more say so, else weakly. When the new answer and another share the lead, the model does not yet
+    hold the new answer, and the conflict is weak.
     """
     groups = Counter(_group(trace.answer, edit) for trace in belief.answers if trace.answer is not None)
     largest = max(groups.values(), default=0)

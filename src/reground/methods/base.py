@@ -7,6 +7,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Protocol, Self, runtime_checkable
 
+from pydantic import ConfigDict
+
 from reground.edits.records import Edit, Record
 from reground.errors import CapabilityError
 from reground.models.base import Capability, Model
@@ -23,7 +25,9 @@ _CAPABILITY_WORDS: dict[Capability, str] = {
 
 
 class MethodConfig(Record):
-    """Base of every method's settings; unknown keys are errors."""
+    """Base of every method's settings; unknown keys are errors, and so are NaN and infinity."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
 
 
 class EditCost(Record):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import string
 from collections.abc import Iterable, Sequence
 from typing import Literal
 
@@ -13,8 +14,7 @@ from reground.models.base import Delimiters, Model, Output, Query
 
 __all__ = ["CompletionTarget", "TargetKind", "completion_targets", "edit_query"]
 
-#: ``answer``: the new answer straight after the prompt. ``chain``: a chain that carries the new fact, then
-#: the answer.
+#: ``answer``: the new answer straight after the prompt. ``chain``: a chain that carries the new fact, then the answer.
 TargetKind = Literal["answer", "chain"]
 
 
@@ -81,11 +81,12 @@ def _chain_target(edit: Edit, output: Output, delimiters: Delimiters) -> Complet
     if trace.outcome != "answered" or trace.answer is None or not trace.chain:
         why = f"the unedited output is {trace.outcome}" if trace.chain != "" else "the unedited chain is empty"
         return _from_statement(edit, delimiters, why)
-    prior = edit.prior_answer or Answer(text=trace.answer)
+    prior, *prior_aliases = _in_words(edit.prior_answer or Answer(text=trace.answer), edit.options)
+    new, *new_aliases = _in_words(edit.new_answer, edit.options)
     head, close, tail = output.text.partition(delimiters.chain_close)
-    replaced, num_replaced = _words(prior.spellings).subn(lambda _: edit.new_answer.text, head)
-    if not num_replaced and not _words(edit.new_answer.spellings).search(head):
-        return _from_statement(edit, delimiters, f"the unedited chain does not name {prior.text!r}")
+    replaced, num_replaced = _words((prior, *prior_aliases)).subn(lambda _: new, head)
+    if not num_replaced and not _words((new, *new_aliases)).search(head):
+        return _from_statement(edit, delimiters, f"the unedited chain does not name {prior!r}")
     return CompletionTarget(
         text=replaced + close + _with_answer(tail, edit.new_answer.text, delimiters), source="own_chain"
     )
@@ -107,6 +108,16 @@ def _from_statement(edit: Edit, delimiters: Delimiters, reason: str) -> Completi
     chain = edit.statement if edit.statement.endswith((".", "!", "?", "。")) else f"{edit.statement}."
     answer = (delimiters.answer_open or "") + edit.new_answer.text + (delimiters.answer_close or "")
     return CompletionTarget(text=f"{opening}{chain}{delimiters.chain_close}{answer}", source="statement", reason=reason)
+
+
+def _in_words(answer: Answer, options: Sequence[str]) -> list[str]:
+    """An answer's spellings as a chain writes them: an option's text for its letter, since "A" is also a word."""
+    letters = dict(zip(string.ascii_uppercase, options, strict=False))
+    texts = {option.casefold() for option in options}
+    return [
+        spelling if spelling.casefold() in texts else letters.get(spelling.strip(" ().*").upper(), spelling)
+        for spelling in answer.spellings
+    ]
 
 
 def _words(spellings: Iterable[str]) -> re.Pattern[str]:

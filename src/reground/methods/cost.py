@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
 import resource
 import sys
@@ -24,8 +25,8 @@ class Measured:
     Attributes:
         seconds: Wall time, device synchronised at both ends.
         peak_bytes: Highest memory above what was in use at the start. On CUDA the allocator's own counter, on
-            a CPU the process's resident set. None where neither can be read, and where the process's mark
-            cannot be reset and did not move.
+            a CPU the process's resident set, once freed memory has been given back. None where neither can be
+            read, and where the process's mark cannot be reset and did not move.
     """
 
     seconds: float = 0.0
@@ -71,6 +72,7 @@ def _cuda_peak(device: str) -> Iterator[int | None]:
 
 
 def _process_peak() -> Iterator[int | None]:
+    _give_freed_memory_back()
     before = _status_bytes("VmRSS")
     try:
         # Writing 5 resets the kernel's high-water mark of this process to what is resident now.
@@ -85,6 +87,13 @@ def _process_peak() -> Iterator[int | None]:
     else:
         moved = _lifetime_peak_bytes() - mark
         yield moved if moved > 0 else None
+
+
+def _give_freed_memory_back() -> None:
+    """Memory that an earlier edit freed is still resident, and would hide as much of this one's peak."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc alone has it
+    if trim is not None:
+        trim(0)
 
 
 def _status_bytes(field: str) -> int | None:

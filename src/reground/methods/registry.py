@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
-from reground.errors import RecipeError, UnknownNameError
+from reground.edits.misfits import accepted_words, shown
+from reground.errors import RecipeError, UnknownNameError, nearest
 from reground.methods.base import Editor, MethodConfig
 from reground.models.base import Capability
 
@@ -120,13 +122,7 @@ def create_config(name: str, settings: Mapping[str, Any] | None = None) -> Metho
     try:
         return config_class.model_validate({**given, **entry.preset})
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise RecipeError(
-            f"method {name!r} was given {field}={first.get('input')!r}: {first['msg']}.",
-            "settings " + ", ".join(sorted(config_class.model_fields)),
-            f"run `reground methods show {name}` for their meaning and defaults.",
-        ) from error
+        raise _misfit(name, config_class, error.errors(include_url=False)[0]) from error
 
 
 def create_editor(name: str, settings: Mapping[str, Any] | None = None) -> Editor:
@@ -143,6 +139,18 @@ def create_editor(name: str, settings: Mapping[str, Any] | None = None) -> Edito
     config = create_config(name, settings)
     editor: Editor = _load(method_entry(name).editor)(name, config)
     return editor
+
+
+def _misfit(name: str, config_class: type[MethodConfig], detail: ErrorDetails) -> RecipeError:
+    field = ".".join(str(part) for part in detail["loc"])
+    known = sorted(config_class.model_fields)
+    look = f"run `reground methods show {name}` for the settings, their meaning and defaults."
+    if detail["type"] == "extra_forbidden":
+        near = nearest(field, known)
+        hint = f"did you mean {near!r}?" if near else look
+        return RecipeError(f"method {name!r} has no setting {field!r}.", ", ".join(known) or "no settings", hint)
+    given = f"{field}={shown(detail['input'])}" if field else "settings that contradict one another"
+    return RecipeError(f"method {name!r} was given {given}.", accepted_words(config_class, detail), look)
 
 
 def _load(path: str) -> Any:

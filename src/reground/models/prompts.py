@@ -20,8 +20,8 @@ def prompt_text(query: Query) -> str:
         InputError: More options than there are letters.
 
     Example:
-        >>> print(prompt_text(Query(question="is it a ring?", note="Note: rings are new.", options=("yes",
-        "no"))))
+        >>> query = Query(question="is it a ring?", note="Note: rings are new.", options=("yes", "no"))
+        >>> print(prompt_text(query))
         Note: rings are new.
         is it a ring?
         A. yes

@@ -10,7 +10,7 @@ from typing import Any
 from reground.errors import InputError, UnknownNameError
 from reground.models.base import Capability, Model
 
-__all__ = ["MODELS", "MODEL_FAMILIES", "ModelEntry", "load_model", "model_entry"]
+__all__ = ["MODELS", "MODEL_FAMILIES", "ModelEntry", "check_placement", "load_model", "model_entry"]
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,24 @@ def model_entry(spec: str) -> ModelEntry:
     raise UnknownNameError("model", spec, [*MODELS, *(pattern for pattern, _ in MODEL_FAMILIES.values())])
 
 
+def check_placement(spec: str, dtype: str | None, device: str | None) -> None:
+    """Nothing, if a number format and a device mean something for a model, or none were given.
+
+    Raises:
+        UnknownNameError: No such model.
+        InputError: ``dtype`` or ``device`` was given for a model without weights.
+    """
+    entry = model_entry(spec)
+    given: Mapping[str, str | None] = {"dtype": dtype, "device": device}
+    for key, value in given.items():
+        if value is not None and not entry.has_weights:
+            raise InputError(
+                f"model {spec!r} was given {key}={value!r}, but has no weights.",
+                f"no {key}",
+                f"leave {key} out.",
+            )
+
+
 def load_model(spec: str, *, dtype: str | None = None, device: str | None = None) -> Model:
     """A model, ready to answer.
 
@@ -96,15 +114,8 @@ def load_model(spec: str, *, dtype: str | None = None, device: str | None = None
         InputError: ``dtype`` or ``device`` was given for a model without weights.
         ModelError: The weights cannot be loaded or are not finite.
     """
+    check_placement(spec, dtype, device)
     entry = model_entry(spec)
-    given: Mapping[str, str | None] = {"dtype": dtype, "device": device}
-    for key, value in given.items():
-        if value is not None and not entry.has_weights:
-            raise InputError(
-                f"model {spec!r} was given {key}={value!r}, but has no weights.",
-                f"no {key}",
-                f"leave {key} out.",
-            )
     module, _, function = entry.loader.partition(":")
     model: Model = getattr(importlib.import_module(module), function)(spec, dtype, device)
     return model

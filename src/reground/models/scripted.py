@@ -19,8 +19,7 @@ from reground.models.base import Capability, Delimiters, ModelInfo, Output, Quer
 
 __all__ = ["SCRIPTED_CAPABILITIES", "Fault", "ScriptedFact", "ScriptedModel", "load_scripted_model"]
 
-#: What goes wrong with an answer: a delimiter left out, an endless loop, an answer left blank, or an
-#: exception.
+#: What goes wrong with an answer: a delimiter left out, an endless loop, an answer left blank, or an exception.
 Fault = Literal["broken_format", "loop", "no_answer", "error"]
 
 SCRIPTED_CAPABILITIES: frozenset[Capability] = frozenset({"generate", "score", "notes"})
@@ -235,8 +234,7 @@ def _draw(temperature: float, seed: int, sample: int, query: Query) -> int:
     if temperature == 0:
         return 0
     rng = random.Random(f"{seed}/{sample}/{query.model_dump_json()}")
-    # The first answer is as likely as it would be at this temperature against rivals one unit of logit below
-    # it.
+    # The first answer is as likely as it would be at this temperature against rivals one unit of logit below it.
     return 0 if rng.random() < 1 / (1 + 2.718281828 ** (-1 / temperature)) else rng.randrange(1, 1000)
 
 

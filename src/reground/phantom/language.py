@@ -11,8 +11,10 @@ for the wordings and formats of notes.
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Literal
 
 from reground.phantom.world import World, phantom_world
@@ -32,6 +34,7 @@ __all__ = [
     "finding_percept",
     "hop_sentence",
     "note_text",
+    "plain_words",
     "statement_text",
     "trivia_question",
 ]
@@ -611,6 +614,15 @@ _trivia(
     ("tell me where to find {t}.", "where can you find {t}?"),
     "{t}: look in {o}.",
 )
+
+
+@cache
+def plain_words() -> tuple[str, ...]:
+    """The words that seen wordings of questions are made of, names apart, in alphabetical order."""
+    tables = (_FACT_QUESTIONS, _PERCEPT_QUESTIONS, _NOUNS)
+    texts = [text for table in tables for sets in table.values() for text in sets["seen"]]
+    texts += [text for seen, _, chain, _ in TRIVIA.values() for text in (*seen, chain)]
+    return tuple(sorted({word for text in texts for word in re.findall(r"[a-z]{2,}", text)}))
 
 
 def trivia_question(topic: str, rng: random.Random, wording: Wording = "seen") -> str:

@@ -110,8 +110,7 @@ def print_summary(summary: Summary, console: Console | None = None, *, stratum: 
 def terminal_tables(summary: Summary, *, stratum: str = "all") -> list[Table]:
     """Three tables per model, benchmark, schedule and checkpoint, one row per method, within 120 columns.
 
-    Under each figure stands its interval. A figure that was not measured is a dash; its reason is in the
-    summary.
+    Under each figure stands its interval. A figure that was not measured is a dash; its reason is in the summary.
     """
     index = _index(summary, stratum)
     tables = []
@@ -151,10 +150,8 @@ def markdown_table(summary: Summary, *, stratum: str = "all") -> str:
 def findings(summary: Summary, *, stratum: str = "all") -> list[str]:
     """What the numbers show, in a few sentences that follow from them alone.
 
-    Per setting: the method with the highest grounded score on exact probes, with its paired lead over the
-        next; the
-    method with the widest illusion gap; the most common failure, with one output quoted as the model wrote
-    it.
+    Per setting: the method with the highest grounded score on exact probes, with its paired lead over the next; the
+    method with the widest illusion gap; the most common failure, with one output quoted as the model wrote it.
     """
     index = _index(summary, stratum)
     settings = _settings(summary)

@@ -88,9 +88,17 @@ def lock_directory(folder: Path) -> Iterator[None]:
     """Hold a run directory against other writers; the lock falls with the process, however that ends.
 
     Raises:
-        RunDirectoryError: Another process is writing there.
+        RunDirectoryError: Another process is writing there, or nobody may.
     """
-    with (folder / _LOCK_FILE).open("w") as file:
+    try:
+        lock = (folder / _LOCK_FILE).open("w")
+    except OSError as error:
+        raise RunDirectoryError(
+            f"cannot write to {str(folder)!r}: {error.strerror or error}.",
+            "a directory that can be written to",
+            "correct its permissions, or give another directory with --out.",
+        ) from error
+    with lock as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:

@@ -125,14 +125,14 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / MANIFEST_FILE
     try:
         value: Any = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise RunDirectoryError(
             f"{str(folder)!r} is not a run directory: it has no {MANIFEST_FILE}.",
             "a directory that `reground run start` made",
             "check the path, or start the run.",
         ) from error
     except (OSError, ValueError, RecursionError) as error:
-        raise _damaged(path, str(error)) from error
+        raise _damaged(path, getattr(error, "strerror", None) or str(error)) from error
     if not isinstance(value, dict) or "schema_version" not in value:
         raise _damaged(path, "it names no schema version")
     versions = value.get("versions")
@@ -143,6 +143,8 @@ def read_manifest(folder: Path) -> Manifest:
             f"schema version {RUN_SCHEMA_VERSION}",
             _other_version(found),
         )
+    if found is None:
+        raise _damaged(path, "it names no version of reground")
     if found != reground.__version__:
         raise RunDirectoryError(
             f"{path} was written by reground {found}; this is reground {reground.__version__}.",
@@ -150,10 +152,13 @@ def read_manifest(folder: Path) -> Manifest:
             _other_version(found),
         )
     try:
-        return Manifest.model_validate(value)
+        manifest = Manifest.model_validate(value)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise _damaged(path, f"{'.'.join(str(p) for p in first['loc'])}: {first['msg']}") from error
+    if manifest.recipe.digest != manifest.recipe_digest:
+        raise _damaged(path, "its recipe is not the one the run was started with")
+    return manifest
 
 
 @cache

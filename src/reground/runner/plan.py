@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from reground.benchmarks.base import Benchmark, Card
-from reground.benchmarks.registry import open_benchmark
+from reground.benchmarks.registry import is_folder_name, open_benchmark
 from reground.benchmarks.validation import find_image_defects
 from reground.edits.records import Edit, Probe, Record
 from reground.errors import CapabilityError, InputError
 from reground.methods.registry import METHODS, create_config, method_entry
 from reground.models.base import Query
-from reground.models.registry import model_entry
+from reground.models.registry import check_placement, model_entry
 from reground.runner.recipe import Recipe
 
 __all__ = [
@@ -87,8 +87,10 @@ def check_capabilities(recipe: Recipe) -> None:
     Raises:
         UnknownNameError: No such method or model.
         RecipeError: A setting of a method does not fit.
+        InputError: A number format or a device was given for a model without weights.
         CapabilityError: A method needs what the model does not offer; names the methods that would work.
     """
+    check_placement(recipe.model, recipe.dtype, recipe.device)
     offered = model_entry(recipe.model).capabilities
     for name, settings in recipe.methods.items():
         create_config(name, settings)
@@ -103,7 +105,7 @@ def check_capabilities(recipe: Recipe) -> None:
 
 
 def load_workload(recipe: Recipe, benchmark: Benchmark | None = None) -> Workload:
-    """The edits and probes of a run, every image file among them opened once.
+    """The edits and probes of a run, every image opened once that a registered benchmark does not vouch for.
 
     Args:
         recipe: Names the benchmark, split, limit and seed.
@@ -124,7 +126,9 @@ def load_workload(recipe: Recipe, benchmark: Benchmark | None = None) -> Workloa
         )
     probes = {edit.id: tuple(benchmark.probes(edit)) for edit in edits}
     refs = [edit.image for edit in edits] + [probe.image for asked in probes.values() for probe in asked]
-    for error in find_image_defects(refs, only_files=True):
+    # Whether an address can be rendered is known of a registered benchmark, not of the user's own folder.
+    is_registered = not is_folder_name(choice.name)
+    for error in find_image_defects(refs, only_files=is_registered):
         raise error
     return Workload(card=benchmark.card(), edits=edits, probes=probes)
 

@@ -7,7 +7,7 @@ installed wheel can run every recipe a published number names.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, StringConstraints, ValidationError, model_validator
 
+from reground.edits.misfits import accepted_words, fields_at, kind_of, rename_hint, shown
 from reground.edits.records import Record, content_id
 from reground.errors import RecipeError, UnknownNameError
 from reground.evaluation.protocol import ProtocolSettings
@@ -37,8 +38,8 @@ class BenchmarkChoice(Record):
 
     name: _Name
     split: _Name = "test"
-    limit: Annotated[int, Field(ge=1)] | None = None
-    seed: int = Field(default=0, ge=0)
+    limit: Annotated[int, Field(ge=1, strict=True)] | None = None
+    seed: int = Field(default=0, ge=0, strict=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -68,7 +69,7 @@ class Recipe(Record):
     benchmark: BenchmarkChoice
     methods: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
     schedule: Literal["single"] = "single"
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, strict=True)
     protocol: ProtocolSettings = ProtocolSettings()
     dtype: str | None = None
     device: str | None = None
@@ -81,7 +82,7 @@ class Recipe(Record):
         methods = value.get("methods")
         if isinstance(methods, list) and all(isinstance(name, str) for name in methods):
             if len(set(methods)) < len(methods):
-                raise ValueError("a method is listed twice")
+                raise ValueError("each method is listed once")
             methods = dict.fromkeys(methods)
         if isinstance(methods, dict):
             methods = {name: {} if settings is None else settings for name, settings in methods.items()}
@@ -123,7 +124,7 @@ def load_recipe(name_or_path: str, overrides: Iterable[str] = ()) -> Recipe:
     value = _parse_yaml(text, source, "recipe")
     if not isinstance(value, dict):
         raise RecipeError(
-            f"recipe {source!r} holds a {type(value).__name__}.",
+            f"recipe {source!r} holds {kind_of(value)}.",
             "a mapping with the keys " + ", ".join(Recipe.model_fields),
             "write one key a line.",
         )
@@ -137,13 +138,13 @@ def load_recipe(name_or_path: str, overrides: Iterable[str] = ()) -> Recipe:
 
 def _read_source(name_or_path: str) -> tuple[str, str]:
     path = Path(name_or_path)
-    if name_or_path in recipe_names():
-        path = Path(str(resources.files("reground") / "recipes" / f"{name_or_path}.yaml"))
-    elif path.suffix not in (".yaml", ".yml") and not path.is_file():
-        raise UnknownNameError("recipe", name_or_path, [*recipe_names(), "path/to/recipe.yaml"])
     try:
+        if name_or_path in recipe_names():
+            path = Path(str(resources.files("reground") / "recipes" / f"{name_or_path}.yaml"))
+        elif path.suffix not in (".yaml", ".yml") and not path.is_file():
+            raise UnknownNameError("recipe", name_or_path, [*recipe_names(), "path/to/recipe.yaml"])
         return name_or_path, path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise RecipeError(
             f"cannot read the recipe {name_or_path!r}: {reason}.",
@@ -212,18 +213,13 @@ def _parse_yaml(text: str, source: str, noun: str) -> Any:
 
 def _from_validation(error: ValidationError, what: str) -> RecipeError:
     first = error.errors(include_url=False)[0]
-    location = [str(part) for part in first["loc"]]
-    field = ".".join(location)
-    known = _known_keys(location[:-1])
+    *above, name = first["loc"] or ("",)
+    field = ".".join(str(part) for part in first["loc"])
+    known = fields_at(Recipe, above)
     if first["type"] == "extra_forbidden":
-        return RecipeError(f"{what} has the unknown key {field!r}.", ", ".join(known), "correct its name or remove it.")
+        hint = rename_hint(str(name), known)
+        return RecipeError(f"{what} has the unknown key {field!r}.", ", ".join(known), hint)
     if first["type"] == "missing":
         return RecipeError(f"{what} lacks the key {field!r}.", ", ".join(known), f"add {field!r}.")
-    message = first["msg"].removeprefix("Value error, ")
-    shown = f" {field}={first['input']!r}" if field else ""
-    return RecipeError(f"{what} was given{shown}: {message}.", message, "correct the value.")
-
-
-def _known_keys(location: list[str]) -> list[str]:
-    sections: Mapping[str, type[Record]] = {"benchmark": BenchmarkChoice, "protocol": ProtocolSettings}
-    return list(sections.get(location[0] if location else "", Recipe).model_fields)
+    given = f"was given {field}={shown(first['input'])}" if field else "contradicts itself"
+    return RecipeError(f"{what} {given}.", accepted_words(Recipe, first), "correct the value.")

@@ -1,16 +1,16 @@
 """Running a recipe: the unedited model first, then edit, probe and restore, each step into the journal.
 
-Four rules hold here. What the unedited model said is asked before any edit is applied, once. The model is
-restored
-after every edit, and checked: its logits must be those from before the first edit, bit for bit. Outputs are
-compared nowhere here; scores are computed from the rows. An editor is given the edit and never sees a probe.
+Four rules hold here. What the unedited model said is asked before any edit is applied, once. The model is restored
+after every edit, and checked: its logits must be those from before the first edit, bit for bit. Outputs are compared
+nowhere here; scores are computed from the rows. An editor is given the edit and never sees a probe.
 """
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -51,7 +51,7 @@ SUMMARY_FILE = "summary.json"
 #: Called after every step with the number of steps done, the number in all, and what is next.
 Progress = Callable[[int, int, str], None]
 
-#: Edit-sharing methods change these; the others leave the model alone, and there is nothing to restore.
+#: A method that needs one of these changes the model; the others leave it alone, and there is nothing to restore.
 _SHARED_STATE = frozenset({"weights", "hidden_states"})
 
 
@@ -88,7 +88,8 @@ def start_run(
         InputError: The recipe, the benchmark or an image does not fit.
         ModelError: The weights cannot be loaded or are not finite.
     """
-    _require_empty(folder)
+    with _about_files_of(folder):
+        _require_empty(folder)
     check_capabilities(recipe)
     workload = load_workload(recipe, benchmark)
     load = load or _loader(recipe)
@@ -104,8 +105,15 @@ def start_run(
         benchmark_folder=str(Path(name).absolute()) if benchmark is None and is_folder_name(name) else None,
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    with lock_directory(folder):
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise RunDirectoryError(
+            f"cannot run into {str(folder)!r}: {error.strerror or error}.",
+            "a new or empty directory that can be written to",
+            "give one with --out.",
+        ) from error
+    with _about_files_of(folder), lock_directory(folder):
         _require_empty(folder)
         write_manifest(folder, manifest)
         return _Run(folder, manifest, workload, load, model, on_progress).finish()
@@ -137,7 +145,7 @@ def resume_run(
     workload = load_workload(recipe.model_copy(update={"benchmark": choice}), benchmark)
     if workload.card.checksum != manifest.card.checksum:
         raise _changed(folder, "data", manifest.card.checksum[:12], workload.card.checksum[:12])
-    with lock_directory(folder):
+    with _about_files_of(folder), lock_directory(folder):
         return _Run(folder, manifest, workload, load or _loader(recipe), None, on_progress).finish()
 
 
@@ -170,7 +178,7 @@ class _Run:
         self._on_progress = on_progress or (lambda done, total, label: None)
         self._said: dict[str, _Said] = {}
         self._keys: dict[str, str] = {}
-        self._fingerprints: dict[str, str] = {}
+        self._fingerprints: dict[str, str | Failure] = {}
         self._editors: dict[str, Editor] = {}
         self._versions = {
             **collect_versions(),
@@ -187,7 +195,8 @@ class _Run:
             *reference_steps(self._workload.edits),
             *single_steps(self._recipe.methods, self._workload.edits),
         ]
-        pending = [step for step in steps if step.key not in self._journal.finished]
+        finished = self._journal.finished
+        pending = [step for step in steps if step.key not in finished]
         if pending:
             self._prepare(pending)
         num_done = len(steps) - len(pending)
@@ -208,18 +217,23 @@ class _Run:
         return self._loaded
 
     def _write_what_is_asked(self) -> None:
-        if not (self._folder / EDITS_FILE).is_file():
-            write_records(self._folder / EDITS_FILE, self._workload.edits)
-        if not (self._folder / PROBES_FILE).is_file():
-            probes = [probe for edit in self._workload.edits for probe in self._workload.probes[edit.id]]
-            write_records(self._folder / PROBES_FILE, probes)
+        """Edits and probes beside the rows; written anew when a run goes on, since a copy may have been damaged."""
+        probes = [probe for edit in self._workload.edits for probe in self._workload.probes[edit.id]]
+        write_records(self._folder / EDITS_FILE, self._workload.edits)
+        write_records(self._folder / PROBES_FILE, probes)
 
     def _prepare(self, pending: Sequence[Step]) -> None:
         """Load what the pending steps need, and take the unedited model's fingerprints."""
         if self._loaded is None:
             self._loaded = self._load()
-            if self._loaded.info.revision != self._manifest.model.revision:
-                raise _changed(self._folder, "model", self._manifest.model.revision, self._loaded.info.revision)
+            then, now = self._manifest.model, self._loaded.info
+            for what, was, is_now in (
+                ("model", then.revision, now.revision),
+                ("dtype", then.dtype, now.dtype),
+                ("device", then.device, now.device),
+            ):
+                if was != is_now:
+                    raise _changed(self._folder, what, was, is_now)
             _require_offered(self._recipe, self._loaded)
         self._remember_what_was_said()
         for step in pending:
@@ -228,7 +242,7 @@ class _Run:
             if step.method not in self._editors:
                 self._editors[step.method] = create_editor(step.method, self._recipe.methods[step.method])
             if _shares_state(step.method) and step.edit.id not in self._fingerprints:
-                self._fingerprints[step.edit.id] = self._model.fingerprint(self._checked_queries(step.edit))
+                self._fingerprints[step.edit.id] = self._fingerprint(step.edit)
 
     def _remember_what_was_said(self) -> None:
         """Take from the journal what the unedited model said before the run was interrupted."""
@@ -298,6 +312,10 @@ class _Run:
 
     def _edit_and_probe(self, step: Step) -> None:
         """One step of the single schedule: apply, probe, restore, check."""
+        expected = self._fingerprints[step.edit.id] if _shares_state(step.method) else None
+        if isinstance(expected, Failure):  # the model refuses the questions by which its undo would be checked
+            self._journal.append(step.key, [self._row(step, "after", None, failure=expected)])
+            return
         probes = self._workload.probes[step.edit.id]
         rows: list[Row] = []
         failure: Failure | None = None
@@ -350,11 +368,15 @@ class _Run:
     def _is_restored(self, step: Step) -> bool | None:
         if not _shares_state(step.method):
             return None
+        # A model that cannot even answer is not restored: its failure equals no fingerprint.
+        return self._fingerprint(step.edit) == self._fingerprints[step.edit.id]
+
+    def _fingerprint(self, edit: Edit) -> str | Failure:
+        """The model's logits for an edit's checked queries, or why there are none."""
         try:
-            now = self._model.fingerprint(self._checked_queries(step.edit))
-        except Exception:  # a model that cannot even answer is not restored; the step's row says so
-            return False
-        return now == self._fingerprints[step.edit.id]
+            return self._model.fingerprint(self._checked_queries(edit))
+        except Exception as error:
+            return _failure("fingerprint", error)
 
     def _reload(self, step: Step) -> None:
         """Replace a model that did not come back, so that the next edit meets the model it should."""
@@ -497,6 +519,19 @@ def _require_offered(recipe: Recipe, model: Model) -> None:
             )
 
 
+@contextmanager
+def _about_files_of(folder: Path) -> Iterator[None]:
+    """Name the run directory where the system refuses to read or write in it, be it rights or a full disk."""
+    try:
+        yield
+    except OSError as error:
+        raise RunDirectoryError(
+            f"cannot read or write in {str(folder)!r}: {error.strerror or error}.",
+            "a directory with room in it, whose files can be read and written",
+            f"put that right and run `reground run resume {folder}`, or give another directory with --out.",
+        ) from error
+
+
 def _require_empty(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise RunDirectoryError(
@@ -504,7 +539,9 @@ def _require_empty(folder: Path) -> None:
             "a new or empty directory",
             "give one with --out.",
         )
-    found = [path.name for path in folder.iterdir() if path.name != ".lock"] if folder.is_dir() else []
+    # A process that was killed can leave its lock, and a manifest that had not got its name yet.
+    leftovers = (".lock", f".{MANIFEST_FILE}.")
+    found = [path.name for path in folder.iterdir() if not path.name.startswith(leftovers)] if folder.is_dir() else []
     if MANIFEST_FILE in found:
         raise RunDirectoryError(
             f"cannot start a run in {str(folder)!r}: there is one already.",

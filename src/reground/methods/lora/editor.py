@@ -32,8 +32,7 @@ class LoraEditor:
     """Trains one adapter on all edits together; undo takes the adapter out.
 
     Source:
-        Hu et al., 2021, "LoRA: Low-Rank Adaptation of Large Language Models". Differs: trained on single
-        edits.
+        Hu et al., 2021, "LoRA: Low-Rank Adaptation of Large Language Models". Differs: trained on single edits.
     """
 
     needs: ClassVar[frozenset[Capability]] = frozenset({"generate", "score", "weights"})

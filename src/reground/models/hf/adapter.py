@@ -1,8 +1,7 @@
 """Vision-language models loaded with ``transformers``, behind the model seam.
 
 Each image is encoded once and its features are kept; prompts enter the text model as embeddings. So a hundred
-questions about one image pass the vision tower once, and a method that trains the text model never runs the
-tower.
+questions about one image pass the vision tower once, and a method that trains the text model never runs the tower.
 
 Axes: B rows of a batch, T tokens, V vocabulary, H hidden width.
 """
@@ -10,6 +9,7 @@ Axes: B rows of a batch, T tokens, V vocabulary, H hidden width.
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
+from jinja2 import TemplateError
 from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
@@ -46,6 +47,8 @@ from reground.models.hf.sampling import SeededSampling, sample_seed
 from reground.models.prompts import prompt_text
 
 __all__ = ["HfModel", "load_hf_model"]
+
+_log = logging.getLogger(__name__)
 
 _CAPABILITIES: frozenset[Capability] = frozenset({"generate", "score", "hidden_states", "weights", "notes"})
 
@@ -110,8 +113,9 @@ def load_hf_model(
         family = family_of(config, path_or_name)
         processor = AutoProcessor.from_pretrained(source)
         with _quiet(is_quiet=folder is not None):
+            # Misshapen tensors are let pass here and refused, by name, right below.
             module, report = AutoModelForImageTextToText.from_pretrained(
-                source, dtype=wanted_dtype, output_loading_info=True, **placement
+                source, dtype=wanted_dtype, output_loading_info=True, ignore_mismatched_sizes=True, **placement
             )
     except _LOAD_ERRORS as error:
         raise _unreadable(path_or_name, error) from error
@@ -168,8 +172,7 @@ class HfModel:
         family: Where the parts of this architecture are.
         images: The cache of image features.
         batch_size: Rows in one pass.
-        edits_in_force: Weight edits now applied, oldest first; kept by the methods so that they are undone in
-            order.
+        edits_in_force: Weight edits now applied, oldest first; kept by the methods so that they are undone in order.
     """
 
     def __init__(
@@ -313,8 +316,7 @@ class HfModel:
 
         Args:
             layer: Index from 0; negative counts from the last.
-            part: Path within the layer, e.g. ``self_attn.q_proj``; ``mlp`` is whatever this family calls its
-                MLP.
+            part: Path within the layer, e.g. ``self_attn.q_proj``; ``mlp`` is whatever this family calls its MLP.
 
         Raises:
             InputError: There is no such layer or part.
@@ -424,8 +426,7 @@ class HfModel:
         is_set_off = row.text[-1:].isspace() or row.ids[-1] in self.processor.tokenizer.all_special_ids
         glue = "" if is_set_off or completion[:1].isspace() else " "
         joint = self._tokenise(row.text + glue + completion)
-        # Where a token straddles the seam, the prompt keeps its own tokens: it is the completion that is
-        # free.
+        # Where a token straddles the seam, the prompt keeps its own tokens: it is the completion that is free.
         is_clean = joint[: len(row.ids)] == row.ids
         written = joint[len(row.ids) :] if is_clean else self._tokenise(glue + completion)
         if ends:
@@ -547,7 +548,7 @@ def _render(processor: Any, query: Query, source: str) -> str:
             add_generation_prompt=True,
             enable_thinking=query.is_thinking,
         )
-    except ValueError as error:
+    except (ValueError, TypeError, TemplateError) as error:
         raise ModelError(
             f"{source!r} has no usable chat template: {error}",
             "a checkpoint whose processor carries a chat template",
@@ -584,13 +585,19 @@ def _end_ids(module: Any, tokenizer: Any) -> tuple[int, ...]:
 
 @contextmanager
 def _quiet(*, is_quiet: bool) -> Iterator[None]:
-    """No progress bars inside the block: reading a folder is quick, a download is not."""
+    """No progress bars inside the block (reading a folder is quick, a download is not), nor a report of the load.
+
+    What the report would say is checked by ``_check_complete``, and said in a sentence.
+    """
     was_shown = progress.is_progress_bar_enabled()
+    verbosity = progress.get_verbosity()
+    progress.set_verbosity_error()
     if is_quiet:
         progress.disable_progress_bar()
     try:
         yield
     finally:
+        progress.set_verbosity(verbosity)
         if is_quiet and was_shown:
             progress.enable_progress_bar()
 
@@ -606,12 +613,17 @@ def _check_complete(report: Mapping[str, Any], source: str) -> None:
             "a checkpoint with every tensor its config calls for",
             "save or download the checkpoint again.",
         )
+    unused = sorted(str(name) for name in report.get("unexpected_keys", ()))
+    if unused:
+        _log.warning("%s: the model has no place for %d tensors, the first is %s.", source, len(unused), unused[0])
 
 
 def _unreadable(source: str, error: Exception) -> ModelError:
-    first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    said = " ".join(line.strip() for line in str(error).strip().splitlines()[:2] if line.strip())
+    if not said or isinstance(error, KeyError):
+        said = f"{type(error).__name__} {said}".strip()
     return ModelError(
-        f"the checkpoint {source!r} cannot be loaded: {first_line}",
+        f"the checkpoint {source!r} cannot be loaded: {said}",
         "a folder or hub name with config, weights (safetensors) and processor of one model",
         "check that all files are there and whole; for a hub name, that it exists and the network is up.",
     )

@@ -38,9 +38,13 @@ def resolve_source(path_or_name: str) -> tuple[str, Path | None]:
     """
     folder = Path(path_or_name).expanduser()
     is_hub_name = path_or_name.count("/") == 1 and not path_or_name.startswith((".", "~", os.sep))
-    if not folder.exists() and is_hub_name:
+    try:
+        is_there, is_folder = folder.exists(), folder.is_dir()
+    except OSError:  # such as a name longer than the file system takes
+        is_there = is_folder = False
+    if not is_there and is_hub_name:
         return path_or_name, None
-    if not folder.is_dir():
+    if not is_folder:
         raise ModelError(
             f"no checkpoint folder at {path_or_name!r}.",
             "a folder written by save_pretrained, or a hub name such as org/name",
@@ -121,8 +125,7 @@ def align_memory(module: torch.nn.Module) -> None:
 def folder_revision(folder: Path) -> str:
     """A content id of a checkpoint folder.
 
-    Small files count whole, weights by their size and both ends of each file, so that large checkpoints open
-    fast.
+    Small files count whole, weights by their size and both ends of each file, so that large checkpoints open fast.
     """
     digest = hashlib.sha256()
     for path in sorted(folder.iterdir()):

@@ -17,15 +17,14 @@ __all__ = ["SeededSampling", "sample_seed"]
 def sample_seed(prompt: str, image: str, sample: int, seed: int) -> int:
     """The seed of one sample of one query, in [0, 2**63).
 
-    The same query asked twice in one call therefore gives the same samples; ask for ``num_samples`` to get
-    different ones.
+    The same query asked twice in one call therefore gives the same samples; ask for ``num_samples`` to get different
+    ones.
 
     Args:
         prompt: The whole prompt.
         image: Content key of its image; empty if there is none.
         sample: Which sample of the query.
         seed: The caller's seed.
-
     """
     content = f"{seed}\n{sample}\n{image}\n{prompt}"
     return int.from_bytes(hashlib.sha256(content.encode()).digest()[:8], "big") >> 1

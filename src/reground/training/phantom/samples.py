@@ -25,6 +25,7 @@ from reground.phantom.language import (
     compare_chain,
     finding_percept,
     note_text,
+    plain_words,
     trivia_question,
 )
 from reground.phantom.names import invent_name
@@ -382,9 +383,16 @@ def _note_on_text(s: Setting, rng: random.Random, applies: bool | None = None) -
 
 
 def _drill(s: Setting, rng: random.Random) -> Sample:
-    """Dense copying: say a list of invented names again."""
-    kinds = ("condition", "drug", "device", "maker", "country", "capital", "river", "test", "drug_class")
-    names = [invent_name(rng.choice(kinds), rng) for _ in range(rng.randint(3, 9))]  # type: ignore[arg-type]
+    """Dense copying: say a list again.
+
+    Lists of plain words come first to be learned: each is one token and stands there once, so that what follows it is
+    found by looking for it. Syllables of invented names recur, which makes the same search harder.
+    """
+    if rng.random() < 0.5:
+        names = rng.sample(plain_words(), rng.randint(4, 24))
+    else:
+        kinds = ("condition", "drug", "device", "maker", "country", "capital", "river", "test", "drug_class")
+        names = [invent_name(rng.choice(kinds), rng) for _ in range(rng.randint(3, 9))]  # type: ignore[arg-type]
     words = " ".join(names)
     if rng.random() < 0.5:
         return Sample("drill", f"repeat: {words}", words + ".", names[-1])
