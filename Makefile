@@ -3,7 +3,7 @@
 VENV ?= .venv
 UV := $(VENV)-uv/bin/uv
 PYTHON := $(VENV)/bin/python
-INSTALL = VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)") -c ci/constraints.txt
+INSTALL = VIRTUAL_ENV=$(VENV) $(UV) pip install --quiet --compile-bytecode $(if $(PIP_FIND_LINKS),--find-links "$(PIP_FIND_LINKS)") -c ci/constraints.txt
 export OMP_WAIT_POLICY ?= PASSIVE
 export MALLOC_MMAP_THRESHOLD_ ?= 4294967296
 export MALLOC_TRIM_THRESHOLD_ ?= 4294967296

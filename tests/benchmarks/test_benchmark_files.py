@@ -31,12 +31,12 @@ def make_edit(subject: str, split: str = "test", image: str | None = None) -> Ed
     )
 
 
-def make_probe(edit: Edit, level: str = "exact") -> Probe:
+def make_probe(edit: Edit, question: str | None = None) -> Probe:
     return Probe(
         edit_id=edit.id,
         kind="reliability",
-        level=level,
-        question=edit.question,
+        level="exact",
+        question=question or edit.question,
         image=edit.image,
         expectation=Expectation(kind="answer", answer=edit.new_answer),
     )

@@ -201,6 +201,57 @@ def test_ask_prints_chain_and_answer(tmp_path: Path) -> None:
     assert "none.png" in refuse("ask", "--model", "scripted:demo", "--image", tmp_path / "none.png", QUESTION)
 
 
+@pytest.mark.parametrize("arguments", [("",), ("x", "--image", ""), ("x", "--option", " ")])
+def test_ask_refuses_what_is_empty(arguments: tuple[str, ...]) -> None:
+    """An empty image ended in a traceback, an empty question was asked."""
+    assert "empty" in refuse("ask", "--model", "scripted:demo", *arguments)
+
+
+def test_names_are_suggested_whatever_their_case() -> None:
+    assert "did you mean 'ft'?" in refuse("methods", "show", "FT")
+
+
+def test_settings_of_a_method_are_named(recipe: Path) -> None:
+    start = ("run", "start", recipe, "--dry-run", "--set")
+    assert "no setting 'templat'" in refuse(*start, "methods.prompt.templat=x")
+    assert "no settings" in refuse(*start, "methods.none.rank=3")
+    model = ("--set", "model=phantom-med")
+    assert "a number greater than 0" in refuse(*start, "methods={ft: {learning_rate: -1}}", *model)
+    assert "a finite number" in refuse(*start, "methods={ft: {learning_rate: .inf}}", *model)
+
+
+def test_a_file_that_the_system_refuses_is_no_traceback(recipe: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for out in (tmp_path / "file" / "run", tmp_path / ("a" * 300)):
+        refuse("run", "start", recipe, "--out", out)
+    refuse("run", "resume", tmp_path / "file")
+    assert not list(tmp_path.glob("a*"))
+
+
+def test_a_reader_that_leaves_early_is_no_failed_step(recipe: Path, tmp_path: Path) -> None:
+    """`reground ... | head` ended with code 1, which stands for failed steps."""
+    assert call("run", "start", recipe, "--out", tmp_path / "run").exit_code == 0
+    environment = {**os.environ, "REGROUND_LAUNCHED": "1"}
+    for arguments in (["run", "resume", str(tmp_path / "run")], ["methods", "show", "ft"]):
+        command = [sys.executable, "-c", "from reground.cli.main import main; main()", *arguments]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment)
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.close()
+        said = process.stderr.read().decode()
+        process.stderr.close()
+        assert process.wait() == 128 + 13, said
+        assert "Traceback" not in said and "Exception" not in said
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full, as Linux has it")
+def test_output_that_cannot_be_written_is_no_traceback() -> None:
+    command = [sys.executable, "-c", "from reground.cli.main import main; main()", "methods", "list", "--json"]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert "No space left" in done.stderr and "Traceback" not in done.stderr
+
+
 def _cut(data: Path) -> None:
     text = (data / "edits.jsonl").read_text()
     (data / "edits.jsonl").write_text(text[: len(text) // 2])

@@ -83,9 +83,13 @@ def test_a_missing_last_newline_and_blank_lines_do_no_harm(tmp_path: Path) -> No
         ('{"subject": "a", "subject": "b"}', "subject", "twice"),
         ("1" * 5000, None, "not JSON"),
         ("[" * 100_000, None, "not JSON"),
-        (content(question=5), "question", "string"),
-        (content(question=" "), "question", "at least 1 character"),
-        (content(new_answer={"text": "a", "alias": []}), "new_answer.alias", "no such field"),
+        (content(question=5), "question", "Accepted: text\n"),
+        (content(question=" "), "question", "text that is not empty"),
+        (content(new_answer={"text": "a", "alias": []}), "new_answer.alias", "the fields text, aliases\n"),
+        (content(new_answer={"text": "a", "aliases": "b"}), "new_answer.aliases", "Accepted: a list"),
+        (content(new_answer="a"), "new_answer", "an object with the fields text, aliases"),
+        (content(image=4), "image", "an address as text"),
+        (content(quesiton="a"), "quesiton", "did you mean 'question'?"),
         (content(options="a"), "options", "does not fit"),
         (content(modality="visual"), None, "image"),
         (content(colour="red"), "colour", "no such field"),
@@ -113,6 +117,14 @@ def test_file_cut_in_the_middle_says_so(tmp_path: Path) -> None:
 
 def test_other_encodings_are_named(tmp_path: Path) -> None:
     assert "UTF-8" in defect(tmp_path / "e.jsonl", content().encode() + '\n"é"'.encode("latin-1")).tried
+
+
+def test_a_byte_order_mark_does_no_harm_and_utf16_is_named(tmp_path: Path) -> None:
+    """A mark nobody can see made the first line "not JSON"."""
+    (tmp_path / "marked.jsonl").write_text(content() + "\n", encoding="utf-8-sig")
+    assert read_edits(tmp_path / "marked.jsonl") == (EDIT,)
+    error = defect(tmp_path / "e.jsonl", (content() + "\n").encode("utf-16"))
+    assert "UTF-16" in error.tried and "iconv -f utf-16" in error.next_step
 
 
 def test_duplicates_name_both_lines(tmp_path: Path) -> None:

@@ -128,8 +128,15 @@ def test_decompression_bomb_is_refused(tmp_path: Path) -> None:
 
     header = struct.pack(">IIBBBBB", 200_000, 200_000, 8, 2, 0, 0, 0)
     bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 1000))
-    with pytest.raises(ImageError):
+    with pytest.raises(ImageError, match="too many pixels"):
         open_image(ref(data_uri(bomb)))
+
+
+def test_a_defect_names_the_whole_path(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_text("not an image")
+    with pytest.raises(ImageError, match="not an image") as caught:
+        open_image(ref("a.png").inside(str(tmp_path)))
+    assert str(tmp_path) in caught.value.tried
 
 
 @pytest.mark.parametrize("uri", ["data:image/png;base64,@@@", "data:nothing", "data:image/png;base64,AAAA"])

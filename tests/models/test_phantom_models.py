@@ -90,3 +90,13 @@ def test_general_knows_easyvqa_and_little_medicine(general: HfModel) -> None:
     verdicts = ask(general, easyvqa_test(96))
     assert sum(right for right, _ in verdicts) / 96 >= 0.9
     assert _share(general, "condition or device, one hop", "seen")[0] <= 0.5
+
+
+def test_a_completion_is_tokenised_as_the_model_writes_it(med: HfModel) -> None:
+    """A stray space before the chain's delimiter taught ``ft-chain`` to write it too."""
+    from reground.models.base import Query
+
+    text = "<think> the image shows a ring in the lung.</think><answer> rotruosis</answer>"
+    batch = med.training_batch([Query(question="What is this?")], [text])
+    labels = [int(label) for label in batch["labels"][0] if label >= 0]
+    assert med.processor.tokenizer.decode(labels) == text + "<end_of_utterance>"

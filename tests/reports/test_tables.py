@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import re
 
 import pytest
 from rich.console import Console
@@ -93,6 +94,28 @@ def test_three_tables_fit_in_120_columns_without_a_cut(summary: Summary) -> None
     console = Console(width=120)
     assert all(console.measure(table).minimum <= 120 for table in tables)
     assert "…" not in printed(summary)
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 119, 300])
+def test_on_a_narrow_terminal_a_table_goes_on_in_another_and_nothing_is_cut(summary: Summary, width: int) -> None:
+    """On 80 columns the names of the methods vanished, and figures ended in dots."""
+    wide, narrow = io.StringIO(), io.StringIO()
+    print_summary(summary, Console(file=wide, width=120))
+    print_summary(summary, Console(file=narrow, width=width))
+    assert "…" not in narrow.getvalue()
+    assert max(map(len, narrow.getvalue().splitlines())) <= width
+    for table in narrow.getvalue().split("┏")[1:]:
+        assert "ft-chain" in table
+    figures = r"\[[^]]*\]|[+-]?\d\.\d\d+"
+    shown = [sorted(re.findall(figures, " ".join(text.getvalue().split()))) for text in (wide, narrow)]
+    assert shown[0] == shown[1]
+
+
+def test_a_title_is_not_read_as_markup(summary: Summary) -> None:
+    scores = tuple(score.model_copy(update={"benchmark": "a[/b]"}) for score in summary.scores)
+    out = io.StringIO()
+    print_summary(summary.model_copy(update={"scores": scores}), Console(file=out, width=120))
+    assert "a[/b]" in out.getvalue()
 
 
 def test_tables_have_a_row_per_method_in_running_order_and_a_dash_for_none(summary: Summary) -> None:

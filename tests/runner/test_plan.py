@@ -82,3 +82,19 @@ def test_images_are_opened_before_anything_is_loaded(world: Path) -> None:
         load_workload(recipe(world, "none"))
     Image.new("RGB", (4, 4)).save(world / "a.png")
     assert load_workload(recipe(world, "none")).edits
+
+
+def test_a_number_format_without_weights_is_found_while_planning(world: Path) -> None:
+    for key in ("dtype", "device"):
+        chosen = recipe(world, "none", model="scripted:demo").model_copy(update={key: "float16"})
+        with pytest.raises(InputError, match=f"{key}='float16'"):
+            check_capabilities(chosen)
+
+
+def test_an_address_that_cannot_be_rendered_is_found_in_a_folder(world: Path) -> None:
+    """Such a run began, and failed at every step that showed the image."""
+    first, *others = read_probes(world / "probes.jsonl")
+    unknown = first.model_copy(update={"image": ImageRef(frames=("phantom:finding?organ=none",))})
+    write_records(world / "probes.jsonl", [unknown, *others])
+    with pytest.raises(ImageError, match="cannot render"):
+        load_workload(recipe(world, "none"))

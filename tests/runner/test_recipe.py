@@ -62,7 +62,12 @@ def test_the_last_override_wins_and_moves_the_digest(path: str) -> None:
         ("benchmark.limit=0", "benchmark.limit=0"),
         ("schedule=weekly", "schedule='weekly'"),
         ("methods={}", "methods={}"),
-        ("methods=[none, none]", "listed twice"),
+        ("methods=[none, none]", "each method is listed once"),
+        ("seed=true", "seed=True"),
+        ("protocol.belief_temperature=.inf", "a finite number"),
+        ("benchmark.limt=20", "did you mean 'limit'?"),
+        ("modl=x", "did you mean 'model'?"),
+        ("benchmark=5", "a name as text, or an object with the fields name, split, limit, seed"),
         ("methods=none", "methods='none'"),
         ("seed", "cannot read the override"),
         (".seed=1", "cannot read the override"),
@@ -83,7 +88,7 @@ def test_mistakes_are_named(path: str, override: str, says: str) -> None:
     [
         (TEXT + "seed: 1\nseed: 2\n", "'seed' is given twice"),
         (TEXT.replace("model: scripted:demo\n", ""), "lacks the key 'model'"),
-        ("", "holds a NoneType"),
+        ("", "holds nothing"),
         ("- a", "holds a list"),
         ("name: [", "line 1"),
         ("name: \x00", "recipe"),
@@ -105,6 +110,9 @@ def test_missing_and_unreadable_recipes_are_refused(tmp_path: Path) -> None:
         load_recipe(str(tmp_path / "latin.yaml"))
     with pytest.raises(UnknownNameError, match="quickstrat"):
         load_recipe("quickstrat")
+    for impossible in ("a\0b.yaml", "a" * 5000):
+        with pytest.raises(RecipeError, match="cannot read the recipe"):
+            load_recipe(impossible)
 
 
 def test_every_built_in_recipe_loads_under_its_name() -> None:

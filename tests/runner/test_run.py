@@ -429,3 +429,56 @@ def test_progress_counts_every_step(world: Path, tmp_path: Path) -> None:
     start_run(recipe(world), tmp_path / "run", on_progress=lambda *step: seen.append(step))
     assert [done for done, _, _ in seen] == list(range(NUM_STEPS + 1))
     assert {total for _, total, _ in seen} == {NUM_STEPS}
+
+
+def test_a_recipe_changed_by_hand_is_found(world: Path, tmp_path: Path) -> None:
+    """Rows of two recipes under one id were the result."""
+    folder = start_run(recipe(world), tmp_path / "run").folder
+    path = folder / "manifest.json"
+    path.write_text(path.read_text().replace('"max_new_tokens": 96', '"max_new_tokens": 9'))
+    with pytest.raises(RunDirectoryError, match="its recipe is not the one"):
+        resume_run(folder)
+
+
+@pytest.mark.parametrize("name", ["edits.jsonl", "probes.jsonl"])
+def test_damaged_copies_of_what_is_asked_are_written_anew(world: Path, tmp_path: Path, name: str) -> None:
+    """A run that went on left them damaged, and ended as if all were well."""
+    folder = start_run(recipe(world), tmp_path / "run").folder
+    whole = (folder / name).read_bytes()
+    (folder / name).write_bytes(whole[:50])
+    resume_run(folder)
+    assert (folder / name).read_bytes() == whole
+
+
+@pytest.mark.parametrize("name", ["rows.jsonl", "steps.jsonl", "summary.json", ".lock"])
+def test_what_the_system_refuses_names_the_directory(world: Path, tmp_path: Path, name: str) -> None:
+    folder = start_run(recipe(world), tmp_path / "run").folder
+    (folder / name).unlink()
+    (folder / name).mkdir()
+    with pytest.raises(RunDirectoryError, match=str(folder)):
+        resume_run(folder)
+
+
+def test_a_full_disk_leaves_nothing_of_a_run_that_had_not_begun(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("reground.runner.run.write_manifest", refuse)
+        with pytest.raises(RunDirectoryError, match="No space left"):
+            start_run(recipe(world), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+    with monkeypatch.context() as patched:
+        patched.setattr("reground.runner.journal._append_durably", refuse)
+        with pytest.raises(RunDirectoryError, match="No space left"):
+            start_run(recipe(world), tmp_path / "run")
+    assert resume_run(tmp_path / "run").num_failed_steps == 0
+
+
+def test_what_a_killed_start_left_is_no_obstacle(world: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    for name in (".lock", ".manifest.json.x1y2"):
+        (tmp_path / "run" / name).touch()
+    assert start_run(recipe(world), tmp_path / "run").num_failed_steps == 0

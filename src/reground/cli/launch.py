@@ -8,6 +8,7 @@ process replaces itself once: without them it gives every large tensor back to t
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
 __all__ = ["main"]
@@ -28,9 +29,12 @@ def main() -> None:
     if _is_glibc() and _GUARD not in os.environ and any(key not in os.environ for key in _ALLOCATOR):
         environment = {**_ALLOCATOR, **os.environ, _GUARD: "1"}
         os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
-    from reground.cli.main import main as run
+    try:
+        from reground.cli.main import main as run
 
-    run()
+        run()
+    except KeyboardInterrupt:  # before there was anything to say how to go on with
+        sys.exit(128 + signal.SIGINT)
 
 
 def _is_glibc() -> bool:

@@ -86,5 +86,5 @@ def _options(
 def main() -> None:
     """Run the command line with the arguments of the process."""
     if sys.stdout is None:  # closed by whoever started us
-        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (open as long as the process)
     app()

@@ -98,7 +98,7 @@ def print_summary(summary: Summary, console: Console | None = None, *, stratum: 
         stratum: Which edits the figures are about.
     """
     console = console or Console()
-    for table in terminal_tables(summary, stratum=stratum):
+    for table in terminal_tables(summary, stratum=stratum, width=console.width):
         console.print(table)
         console.print()
     for sentence in findings(summary, stratum=stratum):
@@ -107,26 +107,66 @@ def print_summary(summary: Summary, console: Console | None = None, *, stratum: 
         console.print(Text(f"Note: {note}", style="dim"))
 
 
-def terminal_tables(summary: Summary, *, stratum: str = "all") -> list[Table]:
-    """Three tables per model, benchmark, schedule and checkpoint, one row per method, within 120 columns.
+def terminal_tables(summary: Summary, *, stratum: str = "all", width: int = 120) -> list[Table]:
+    """Three tables per model, benchmark, schedule and checkpoint, one row per method; more where it is narrow.
 
     Under each figure stands its interval. A figure that was not measured is a dash; its reason is in the summary.
+
+    Args:
+        summary: What to show.
+        stratum: Which edits the figures are about.
+        width: Characters to a line; a table that would be wider goes on in a further one, no figure is cut.
     """
     index = _index(summary, stratum)
     tables = []
     for setting, methods in _settings(summary).items():
         for title, figures in _TABLES:
             about = "" if stratum == "all" else f", stratum {stratum}"
-            table = Table(title=f"{title}\n{setting.title()}{about}", title_justify="left", show_lines=True)
-            table.add_column("method", no_wrap=True)
-            for figure in figures:
-                table.add_column(figure.heading, justify="right", no_wrap=True)
-            for method in methods:
-                scores = [index.get((method, setting, figure.metric, figure.level)) for figure in figures]
-                cells = [_cell(score, figure) for score, figure in zip(scores, figures, strict=True)]
-                table.add_row(Text(method), *cells)
-            tables.append(table)
+            heading = f"{title}\n{setting.title()}{about}"
+            columns = [_column(figure, methods, setting, index) for figure in figures]
+            num_tables = -(-_table_width(methods, columns) // width)
+            while True:
+                share = -(-len(columns) // num_tables)
+                parts = [columns[start : start + share] for start in range(0, len(columns), share)]
+                if share == 1 or all(_table_width(methods, part) <= width for part in parts):
+                    break
+                num_tables += 1
+            tables += [_table(heading, methods, part) for part in parts]
     return tables
+
+
+@dataclass(frozen=True)
+class _Column:
+    """One figure of every method, as a terminal shows it."""
+
+    heading: str
+    cells: tuple[Text, ...]
+
+    @property
+    def width(self) -> int:
+        """Characters of its longest line."""
+        lines = [*self.heading.split("\n"), *(line for cell in self.cells for line in cell.plain.split("\n"))]
+        return max(map(len, lines))
+
+
+def _column(figure: _Figure, methods: Sequence[str], setting: _Setting, index: _Index) -> _Column:
+    scores = [index.get((method, setting, figure.metric, figure.level)) for method in methods]
+    return _Column(figure.heading, tuple(_cell(score, figure) for score in scores))
+
+
+def _table_width(methods: Sequence[str], columns: Sequence[_Column]) -> int:
+    widths = [max(map(len, ("method", *methods))), *(column.width for column in columns)]
+    return sum(widths) + 3 * len(widths) + 1  # a space on each side of a cell, and the rules between
+
+
+def _table(heading: str, methods: Sequence[str], columns: Sequence[_Column]) -> Table:
+    table = Table(title=Text(heading), title_justify="left", show_lines=True)
+    table.add_column("method", no_wrap=True)
+    for column in columns:
+        table.add_column(column.heading, justify="right", no_wrap=True)
+    for row, method in enumerate(methods):
+        table.add_row(Text(method), *(column.cells[row] for column in columns))
+    return table
 
 
 def markdown_table(summary: Summary, *, stratum: str = "all") -> str:

@@ -131,8 +131,14 @@ def read_manifest(folder: Path) -> Manifest:
             "a directory that `reground run start` made",
             "check the path, or start the run.",
         ) from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise _damaged(path, getattr(error, "strerror", None) or str(error)) from error
+    except OSError as error:
+        raise RunDirectoryError(
+            f"cannot read {str(path)!r}: {error.strerror or error}.",
+            "a run directory whose files can be read",
+            "correct its permissions, or check the path.",
+        ) from error
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path, str(error)) from error
     if not isinstance(value, dict) or "schema_version" not in value:
         raise _damaged(path, "it names no schema version")
     versions = value.get("versions")

@@ -8,6 +8,7 @@ nowhere here; scores are computed from the rows. An editor is given the edit and
 from __future__ import annotations
 
 import hashlib
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -105,6 +106,7 @@ def start_run(
         benchmark_folder=str(Path(name).absolute()) if benchmark is None and is_folder_name(name) else None,
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
+    is_new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -115,7 +117,12 @@ def start_run(
         ) from error
     with _about_files_of(folder), lock_directory(folder):
         _require_empty(folder)
-        write_manifest(folder, manifest)
+        try:
+            write_manifest(folder, manifest)
+        except OSError:
+            if is_new:  # nothing has begun, so nothing is left behind
+                shutil.rmtree(folder, ignore_errors=True)
+            raise
         return _Run(folder, manifest, workload, load, model, on_progress).finish()
 
 
@@ -528,7 +535,7 @@ def _about_files_of(folder: Path) -> Iterator[None]:
         raise RunDirectoryError(
             f"cannot read or write in {str(folder)!r}: {error.strerror or error}.",
             "a directory with room in it, whose files can be read and written",
-            f"put that right and run `reground run resume {folder}`, or give another directory with --out.",
+            f"put that right; if the run had begun, `reground run resume {folder}` goes on with it.",
         ) from error
 
 

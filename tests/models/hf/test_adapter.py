@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import logging
 import shutil
 from pathlib import Path
 from typing import Any
@@ -216,3 +217,40 @@ def test_nothing_asks_for_gradients(checkpoint: Path) -> None:
     model = load(checkpoint)
     assert not any(parameter.requires_grad for parameter in model.module.parameters())
     assert not any(part.training for part in model.module.modules())
+
+
+@pytest.mark.parametrize("template", ["{% for x in %}", "{{ raise_exception('no') }}", "{{ messages[7].content }}"])
+def test_a_chat_template_that_cannot_be_rendered_is_named(checkpoint: Path, template: str) -> None:
+    """A syntax error in it ended in a traceback."""
+    (checkpoint / "chat_template.jinja").write_text(template)
+    with pytest.raises(ModelError, match="no usable chat template"):
+        load(checkpoint)
+
+
+def test_a_template_without_a_thinking_switch_is_not_given_one(
+    checkpoint: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """transformers warned of the unknown setting at every prompt."""
+    path = checkpoint / "chat_template.jinja"
+    path.write_text(path.read_text().replace("enable_thinking", "nothing_of_the_kind"))
+    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
+    load(checkpoint).generate([Query(question="which?")], max_new_tokens=1)
+    assert not caplog.records
+
+
+def test_tensors_without_a_place_are_mentioned_and_misshapen_ones_refused(
+    checkpoint: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tensors = load_file(checkpoint / "model.safetensors")
+    save_file({**tensors, "odd.weight": torch.zeros(1)}, checkpoint / "model.safetensors", metadata={"format": "pt"})
+    load(checkpoint)
+    assert "odd.weight" in caplog.text
+    tensors["lm_head.weight"] = tensors["lm_head.weight"][1:].clone()
+    save_file(tensors, checkpoint / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ModelError, match=r"misshapen, the first is .*lm_head\.weight"):
+        load(checkpoint)
+
+
+def test_a_name_no_file_system_takes_is_no_folder() -> None:
+    with pytest.raises(ModelError, match="no checkpoint folder"):
+        load_hf_model("a" * 5000)
