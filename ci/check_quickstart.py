@@ -20,7 +20,7 @@ def main(folder: Path) -> None:
     assert score("ft", "tf", "exact") >= 0.95, "fine-tuning no longer reaches its target under teacher forcing"
     assert score("ft", "illusion_gap", "exact") >= 0.5, "the illusion gap of fine-tuning is gone"
     restored = [row["is_restored_exactly"] for row in rows if row.get("phase") == "after"]
-    assert restored and all(restored), "a method did not restore the model bit for bit"
+    assert restored and all(is_exact is True for is_exact in restored), "a method did not restore the model bit for bit"
     print(f"quickstart: {len(rows)} rows, every edit undone bit for bit")
 
 

@@ -62,7 +62,8 @@ def test_a_run_leaves_a_complete_directory(world: Path, tmp_path: Path) -> None:
     assert (exact.tf, exact.trace.answer, exact.is_restored_exactly) == (1.0, "belumide", True)
     assert exact.timings.apply_s == 0.001
     assert exact.timings.restore_s is not None
-    assert {row.is_restored_exactly for row in rows if row.method != "overwrite"} == {None}
+    checked = {(row.phase, row.is_restored_exactly) for row in rows}
+    assert checked == {("before", None), ("after", True)}, "undo is checked for every method, context methods included"
 
 
 def test_every_row_says_what_produced_it(world: Path, tmp_path: Path) -> None:
@@ -169,11 +170,12 @@ def test_an_edit_whose_undo_cannot_be_checked_fails_alone(world: Path, tmp_path:
 
     result = start_run(recipe(world), tmp_path / "run", load=load)
     failed = [row for row in read_rows(result.folder) if row.failure is not None]
-    assert [(row.method, row.step, row.failure.stage) for row in failed if row.failure] == [
-        ("overwrite", 2, "fingerprint")
-    ]
+    assert {(row.method, row.step, row.failure.stage) for row in failed if row.failure} == {
+        ("overwrite", 2, "fingerprint"),
+        ("tell", 2, "fingerprint"),
+    }
     assert [kind for kind, _ in SEEN].count("apply") == 2
-    assert result.num_failed_steps == 1
+    assert result.num_failed_steps == 2
 
 
 class _Broken(ScriptedModel):

@@ -276,7 +276,7 @@ class Row(Record):
         tf: Share in [0, 1] of target tokens that are the arg max when the gold prefix is fed straight after the
             prompt; None where no answer is expected.
         is_restored_exactly: On ``after`` rows: whether the model's logits after undo equal those before the edit,
-            bit for bit. None where the method shares no state with the model.
+            bit for bit. None where the model gives no logits to compare.
         timings: Seconds; per step, repeated on each of its rows (``generate_s`` is the step's batch).
         peak_bytes: Memory above the loaded model while the edit was applied.
         stored_bytes: What has to be kept to have the edit.

@@ -52,9 +52,6 @@ SUMMARY_FILE = "summary.json"
 #: Called after every step with the number of steps done, the number in all, and what is next.
 Progress = Callable[[int, int, str], None]
 
-#: A method that needs one of these changes the model; the others leave it alone, and there is nothing to restore.
-_SHARED_STATE = frozenset({"weights", "hidden_states"})
-
 
 @dataclass(frozen=True)
 class RunResult:
@@ -248,8 +245,12 @@ class _Run:
                 continue
             if step.method not in self._editors:
                 self._editors[step.method] = create_editor(step.method, self._recipe.methods[step.method])
-            if _shares_state(step.method) and step.edit.id not in self._fingerprints:
+            if self._gives_logits and step.edit.id not in self._fingerprints:
                 self._fingerprints[step.edit.id] = self._fingerprint(step.edit)
+
+    @property
+    def _gives_logits(self) -> bool:
+        return "score" in self._model.capabilities
 
     def _remember_what_was_said(self) -> None:
         """Take from the journal what the unedited model said before the run was interrupted."""
@@ -319,7 +320,7 @@ class _Run:
 
     def _edit_and_probe(self, step: Step) -> None:
         """One step of the single schedule: apply, probe, restore, check."""
-        expected = self._fingerprints[step.edit.id] if _shares_state(step.method) else None
+        expected = self._fingerprints.get(step.edit.id)
         if isinstance(expected, Failure):  # the model refuses the questions by which its undo would be checked
             self._journal.append(step.key, [self._row(step, "after", None, failure=expected)])
             return
@@ -373,7 +374,7 @@ class _Run:
             self._reload(step)
 
     def _is_restored(self, step: Step) -> bool | None:
-        if not _shares_state(step.method):
+        if not self._gives_logits:
             return None
         # A model that cannot even answer is not restored: its failure equals no fingerprint.
         return self._fingerprint(step.edit) == self._fingerprints[step.edit.id]
@@ -503,10 +504,6 @@ def _read(output: Output, model: Model) -> Trace:
 
 def _failure(stage: str, error: Exception) -> Failure:
     return Failure(stage=stage, message=f"{type(error).__name__}: {error}")
-
-
-def _shares_state(method: str) -> bool:
-    return bool(method_entry(method).needs & _SHARED_STATE)
 
 
 def _loader(recipe: Recipe) -> Callable[[], Model]:
