@@ -23,7 +23,7 @@ class _Stop(Exception):
 
 def _stop_after(monkeypatch: pytest.MonkeyPatch, module: Any, saves: int) -> None:
     """End the process in effect, right after a checkpoint was written."""
-    original, count = module._save, 0
+    original, count = module.save_state, 0
 
     def save(state: dict[str, Any], file: Path) -> None:
         nonlocal count
@@ -32,7 +32,7 @@ def _stop_after(monkeypatch: pytest.MonkeyPatch, module: Any, saves: int) -> Non
         if count == saves:
             raise _Stop
 
-    monkeypatch.setattr(module, "_save", save)
+    monkeypatch.setattr(module, "save_state", save)
 
 
 def test_an_interrupted_tower_goes_on_to_the_same_weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,7 @@ from reground.phantom import easyvqa
 from reground.phantom.render import COLOURS, SHAPES, device_uri, finding_uri, render_uri, shapes_uri
 from reground.phantom.world import MODALITIES, PLACES, SIZES, phantom_world
 from reground.training.phantom.samples import MIXTURES, FreshImages, Sample, Setting, draw
-from reground.training.phantom.tower import TowerSettings, learning_rate_at, pixels
+from reground.training.phantom.tower import TowerSettings, learning_rate_at, pixels, save_state
 from reground.training.phantom.vocabulary import encode
 
 __all__ = [
@@ -338,7 +338,7 @@ def train_stage(
         recent.append(loss.item())
         last = step + 1 == settings.num_steps
         if (step + 1) % checkpoint_every == 0 and not last:
-            _save(
+            save_state(
                 {
                     "model": _language_state(model),
                     "optimizer": optimizer.state_dict(),
@@ -363,7 +363,7 @@ def train_stage(
         "curve": curve,
         "settings": settings.model_dump(),
     }
-    _save({"model": _language_state(model), "report": report}, done)
+    save_state({"model": _language_state(model), "report": report}, done)
     partial.unlink(missing_ok=True)
     return report
 
@@ -379,9 +379,3 @@ def _language_state(model: nn.Module) -> dict[str, torch.Tensor]:
 def _load_language(model: nn.Module, state: dict[str, torch.Tensor]) -> None:
     missing, unexpected = model.load_state_dict(state, strict=False)
     assert not unexpected and all(name.startswith(_TOWER) for name in missing), (missing, unexpected)
-
-
-def _save(state: dict[str, Any], file: Path) -> None:
-    temporary = file.with_suffix(".tmp")
-    torch.save(state, temporary)
-    temporary.replace(file)

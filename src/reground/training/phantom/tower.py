@@ -48,6 +48,7 @@ __all__ = [
     "learning_rate_at",
     "load_tower",
     "pixels",
+    "save_state",
     "train_tower",
 ]
 
@@ -276,10 +277,10 @@ def train_tower(settings: TowerSettings, folder: Path, *, checkpoint_every: int 
                 "curve": curve,
                 "elapsed_s": time.monotonic() - began,
             }
-            _save(state, partial)
+            save_state(state, partial)
     report = {"curve": curve, "train_s": time.monotonic() - began, "accuracy": evaluate_tower(model)}
     _log.info("tower done %s", json.dumps(report["accuracy"]))
-    _save({"tower": model.tower.state_dict(), "settings": settings.model_dump(), **report}, done)
+    save_state({"tower": model.tower.state_dict(), "settings": settings.model_dump(), **report}, done)
     partial.unlink(missing_ok=True)
     return done
 
@@ -332,7 +333,8 @@ def _each(loader: DataLoader[Any]) -> Iterator[tuple[torch.Tensor, dict[str, tor
     yield from loader
 
 
-def _save(state: dict[str, Any], file: Path) -> None:
+def save_state(state: dict[str, Any], file: Path) -> None:
+    """Write a checkpoint whole or not at all."""
     temporary = file.with_suffix(".tmp")
     torch.save(state, temporary)
     temporary.replace(file)
