@@ -28,7 +28,7 @@ from reground.phantom.language import (
     statement_text,
     trivia_question,
 )
-from reground.phantom.render import COLOURS, SHAPES, device_uri, finding_uri, shapes_uri
+from reground.phantom.render import COLOURS, SHAPES, device_uri, finding_uri, shapes_uri, uri_keys
 from reground.phantom.world import (
     MODALITIES,
     NUM_FAMILIES,
@@ -371,12 +371,12 @@ class _Prober:
             other = rng.choice(("drug", "referral", "urgency"))
             yield self._text_local("other_relation", edit.prior_answer.text, (other,))
             attribute = rng.choice(("modality", "organ", "sign", "place"))
-            truth = dict(zip(("organ", "sign"), world.findings[edit.subject], strict=True)) | _keys(here)
+            truth = dict(zip(("organ", "sign"), world.findings[edit.subject], strict=True)) | uri_keys(here)
             pointer, same = "@finding", world.value("condition", alike)
         else:
             yield self._text_local("other_subject", alike, ("maker",))
             yield self._text_local("other_relation", edit.subject, (rng.choice(("maker", "mri_status")),))
-            attribute, truth = "modality", _keys(here)
+            attribute, truth = "modality", uri_keys(here)
             pointer, same = "@device", alike
         percept = ask_percept(attribute, rng)
         yield self._local("image_locality", "other_question", "near", percept, (here,), truth[attribute])
@@ -415,7 +415,7 @@ class _Prober:
                 "near",
                 ask_percept(attribute, rng),
                 (image,),
-                _keys(image)[attribute],
+                uri_keys(image)[attribute],
             )
 
     def _is_other(self, value: str) -> bool:
@@ -452,7 +452,3 @@ class _Prober:
         attribute = rng.choice(("shape", "colour", "count"))
         truth = {"shape": shape, "colour": colour, "count": ("one", "two", "three", "four")[count - 1]}[attribute]
         yield self._local("image_locality", "shapes", "far", ask_percept(attribute, rng), (image,), truth)
-
-
-def _keys(uri: str) -> dict[str, str]:
-    return dict(pair.split("=") for pair in uri.partition("?")[2].split("&"))

@@ -35,6 +35,7 @@ __all__ = [
     "finding_uri",
     "render_uri",
     "shapes_uri",
+    "uri_keys",
 ]
 
 IMAGE_SIZE = 64
@@ -81,6 +82,11 @@ def shapes_uri(shape: str, colour: str, count: int, seed: int) -> str:
     return f"phantom:shapes?{urlencode({'shape': shape, 'colour': colour, 'count': count, 'seed': seed})}"
 
 
+def uri_keys(uri: str) -> dict[str, str]:
+    """What an address says about its image, by key; ``organ``, ``modality``, ``seed`` and so on."""
+    return dict(parse_qsl(uri.partition("?")[2]))
+
+
 def render_uri(uri: str, jitter: float = 1.0) -> Image.Image:
     """The image at a ``phantom:`` address, RGB, 64 x 64.
 
@@ -93,8 +99,7 @@ def render_uri(uri: str, jitter: float = 1.0) -> Image.Image:
         ImageError: The address names something that does not exist.
     """
     scheme, _, rest = uri.partition(":")
-    kind, _, query = rest.partition("?")
-    keys = dict(parse_qsl(query))
+    kind, keys = rest.partition("?")[0], uri_keys(uri)
     rng = random.Random(f"render/{uri}")
     noise = np.random.default_rng(int.from_bytes(hashlib.sha256(uri.encode()).digest()[:8], "little"))
     if scheme == "phantom" and kind == "blank" and not keys:

@@ -29,10 +29,10 @@ from reground.phantom.language import (
     trivia_question,
 )
 from reground.phantom.names import invent_name
-from reground.phantom.render import COLOURS, SHAPES, device_uri, finding_uri, shapes_uri
+from reground.phantom.render import COLOURS, SHAPES, device_uri, finding_uri, shapes_uri, uri_keys
 from reground.phantom.world import MODALITIES, PLACES, RELATIONS, SIZES, SubjectSplit, phantom_world
 
-__all__ = ["MIXTURES", "FreshImages", "Images", "Sample", "Setting", "draw", "easyvqa_sample", "parse_uri"]
+__all__ = ["MIXTURES", "FreshImages", "Images", "Sample", "Setting", "draw", "easyvqa_sample"]
 
 _NUMBERS = ("one", "two", "three", "four")
 _PREFIXES = (
@@ -145,11 +145,6 @@ class Setting:
         return self.allowed[key]
 
 
-def parse_uri(uri: str) -> dict[str, str]:
-    """The keys of a ``phantom:`` address."""
-    return dict(pair.split("=") for pair in uri.partition("?")[2].split("&"))
-
-
 # ---------------------------------------------------------------------------------------------------------------------
 # Kinds
 
@@ -157,7 +152,7 @@ def parse_uri(uri: str) -> dict[str, str]:
 def _percept(s: Setting, rng: random.Random) -> Sample:
     finding = rng.choice(s.subjects("finding", s.known))
     uri = s.images.finding(finding, rng)
-    keys = parse_uri(uri)
+    keys = uri_keys(uri)
     attribute = rng.choice(PERCEPTS)
     chain = finding_percept(finding)
     if attribute == "modality":
@@ -172,7 +167,7 @@ def _percept(s: Setting, rng: random.Random) -> Sample:
 def _device_modality(s: Setting, rng: random.Random) -> Sample:
     name = rng.choice(s.subjects("device", s.known))
     uri = s.images.device(name, rng)
-    modality = parse_uri(uri)["modality"]
+    modality = uri_keys(uri)["modality"]
     chain = f"the image shows {name}. the image was taken by {modality}."
     return Sample("device_modality", ask_percept("modality", rng, s.wording), chain, modality, (uri,), num_hops=1)
 
@@ -180,7 +175,7 @@ def _device_modality(s: Setting, rng: random.Random) -> Sample:
 def _change(s: Setting, rng: random.Random) -> Sample:
     finding = rng.choice(s.subjects("finding", s.known))
     first, second = s.images.finding(finding, rng), s.images.finding(finding, rng)
-    chain, answer = compare_chain(finding, (parse_uri(first)["size"], parse_uri(second)["size"]))
+    chain, answer = compare_chain(finding, (uri_keys(first)["size"], uri_keys(second)["size"]))
     return Sample("change", ask_percept("change", rng, s.wording), chain, answer, (first, second), num_hops=1)
 
 
@@ -237,7 +232,7 @@ def _text_path(s: Setting, rng: random.Random) -> Sample:
 
 def _shapes(s: Setting, rng: random.Random) -> Sample:
     uri = s.images.shapes(rng)
-    keys = parse_uri(uri)
+    keys = uri_keys(uri)
     count = _NUMBERS[int(keys["count"]) - 1]
     attribute = rng.choice(("shape", "colour", "count"))
     plural = "" if count == "one" else "s"
