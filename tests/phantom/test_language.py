@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from reground.phantom import language
+from reground.phantom import language, wordings
 from reground.phantom.language import (
     PATHS,
     PERCEPTS,
@@ -21,10 +21,11 @@ from reground.phantom.world import RELATIONS, phantom_world
 
 
 def test_held_out_wordings_are_not_among_the_seen() -> None:
-    for table in (language._FACT_QUESTIONS, language._PERCEPT_QUESTIONS, language._NOUNS, language._CLAIMS):
+    for table in (wordings.FACT_QUESTIONS, wordings.PERCEPT_QUESTIONS, wordings.NOUNS, wordings.CLAIMS):
         for key, sets in table.items():
-            assert not set(sets["seen"]) & set(sets["held_out"]), key
-    assert not set(language._NOTE_FORMATS["seen"]) & set(language._NOTE_FORMATS["held_out"])
+            assert not {*sets["seen"], *language.framed_questions(key)} & set(sets["held_out"]), key
+    for sets in (wordings.NOTE_FORMATS, wordings.IMAGE_FINDING, wordings.IMAGE_DEVICE):
+        assert not set(sets["seen"]) & set(sets["held_out"])
     for topic, (seen, held_out, _, _) in TRIVIA.items():
         assert not set(seen) & set(held_out), topic
 

@@ -13,8 +13,28 @@ from reground.training.phantom.vocabulary import train_tokenizer
 
 TOWER = TowerSettings(width=16, depth=1, num_heads=2, mlp_width=16, num_steps=3, batch_size=8, late_steps=3)
 LANGUAGE = LanguageSettings(
-    hidden=16, depth=1, num_heads=2, mlp_width=16, num_steps=10, batch_size=4, images_per_subject=3, mixture="med"
+    hidden=16, depth=2, num_heads=2, mlp_width=16, num_steps=10, batch_size=4, images_per_subject=3, mixture="med"
 )
+
+
+def test_a_fresh_model_is_already_able_to_repeat() -> None:
+    """One head of the first layer looks one token back; the next layer's finds where a token stood before."""
+    tokenizer = train_tokenizer(vocab_size=600, num_texts=200)
+    words = torch.randperm(300, generator=torch.Generator().manual_seed(0))[:40] + 250
+    ids_BT = torch.cat([words, words[:20]]).unsqueeze(0)
+    shares = {}
+    for starts_copying in (True, False):
+        settings = LanguageSettings(starts_copying=starts_copying)
+        model = build_model(settings, TowerSettings(), tokenizer).eval()
+        text_model = model.model.text_model
+        text_model.set_attn_implementation("eager")
+        with torch.no_grad():
+            attended = text_model(input_ids=ids_BT, output_attentions=True).attentions
+        last_share = attended[0][0, 0].diagonal(-1).mean().item()
+        found_share = attended[1][0, 0, 41:60].diagonal(2).mean().item()  # query 40 + i looks at position 1 + i
+        shares[starts_copying] = (last_share, found_share)
+    assert shares[True][0] > 0.95 and shares[True][1] > 0.25, shares
+    assert shares[False][0] < 0.1 and shares[False][1] < 0.1, shares
 
 
 class _Stop(Exception):

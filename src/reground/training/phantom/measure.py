@@ -37,6 +37,7 @@ _SKILLS: dict[str, tuple[str, tuple[int, ...], bool]] = {
     "note that fits the image": ("note_fits", (), True),
     "note that does not": ("note_differs", (), True),
     "note on a fact in text": ("note_on_text", (), True),
+    "note on something not asked": ("note_unasked", (), True),
     "condition or device, no thinking": ("image_one_hop", (), False),
     "facts in text, no thinking": ("text_path", (), False),
 }

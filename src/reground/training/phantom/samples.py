@@ -1,7 +1,8 @@
 """What the language model of a built-in model is trained and checked on: questions with their right chain and answer.
 
 ``draw`` makes one sample of a kind; ``MIXTURES`` says how often each kind comes in each stage. Subjects of the ``test``
-and ``calibration`` splits appear as facts to be known, never in a sample that carries a note.
+and ``calibration`` splits appear as facts to be known; no note is about one, and no question beside a note starts from
+one.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from reground.phantom.language import (
     note_text,
     plain_words,
     trivia_question,
+    unasked_sentence,
 )
 from reground.phantom.names import invent_name
 from reground.phantom.render import COLOURS, SHAPES, device_uri, finding_uri, shapes_uri, uri_keys
@@ -344,6 +346,8 @@ def _note_on_image(s: Setting, rng: random.Random, applies: bool | None = None) 
         if rng.random() < 0.15:  # a note on something that is not asked at all
             relation = rng.choice([r for r in RELATIONS if r not in steps])
             subject = rng.choice(s.subjects(RELATIONS[relation][0], s.noted))
+    if not _may_be_noted(subject, s):
+        return _note_on_image(s, rng, applies)
     value = _value(relation, rng, s, must_be_known=applies and position < len(steps) - 1)
     claims = [Claim(relation, subject, value)]
     if rng.random() < 0.12:
@@ -372,9 +376,28 @@ def _note_on_text(s: Setting, rng: random.Random, applies: bool | None = None) -
         if rng.random() < 0.3:
             relation = rng.choice([r for r in RELATIONS if r not in path])
             subject = rng.choice(s.subjects(RELATIONS[relation][0], s.noted))
+    if not _may_be_noted(subject, s):
+        return _note_on_text(s, rng, applies)
     value = _value(relation, rng, s, must_be_known=applies and position < len(path) - 1)
     claims = (Claim(relation, subject, value),)
     return _path_sample("note_on_text", s, rng, target, start, start, path=path, claims=claims)
+
+
+def _may_be_noted(subject: str, s: Setting) -> bool:
+    """Whether a note may be about ``subject``: a path from a noted subject can lead to one that is kept apart."""
+    return phantom_world().splits[subject] in s.noted
+
+
+def _note_unasked(s: Setting, rng: random.Random) -> Sample:
+    """A note beside a question that has nothing to do with it."""
+    sample = _KINDS[rng.choice(("percept", "device_modality", "shapes", "easyvqa", "trivia"))](s, rng)
+    relation = rng.choice([*RELATIONS, "name"])
+    kind = "device" if relation == "name" else RELATIONS[relation][0]
+    claim = Claim(relation, rng.choice(s.subjects(kind, s.noted)), _value(relation, rng, s))
+    seen, _, rest = sample.chain.partition(". ") if sample.images else ("", "", sample.chain)
+    sentences = (seen.rstrip(".") + "." if seen else "", unasked_sentence(claim), rest)
+    chain = " ".join(sentence for sentence in sentences if sentence)
+    return replace(sample, kind="note_unasked", chain=chain, note=note_text((claim,), rng, s.wording))
 
 
 def _drill(s: Setting, rng: random.Random) -> Sample:
@@ -415,6 +438,7 @@ _KINDS: dict[str, Callable[[Setting, random.Random], Sample]] = {
     "note_fits": lambda s, rng: replace(_note_on_image(s, rng, True), kind="note_fits"),
     "note_differs": lambda s, rng: replace(_note_on_image(s, rng, False), kind="note_differs"),
     "note_on_text": _note_on_text,
+    "note_unasked": _note_unasked,
     "drill": _drill,
 }
 
@@ -422,12 +446,13 @@ _KINDS: dict[str, Callable[[Setting, random.Random], Sample]] = {
 MIXTURES: dict[str, dict[str, float]] = {
     "reading": {"drill": 5, "fresh_reading": 4, "trivia": 1},
     "med": {
-        "percept": 9, "device_modality": 1, "change": 4, "image_one_hop": 15, "image_multi_hop": 13, "text_path": 14,
-        "shapes": 3, "easyvqa": 5, "trivia": 3, "fresh_reading": 8, "note_on_image": 19, "note_on_text": 5, "drill": 1,
+        "percept": 9, "device_modality": 3, "change": 5, "image_one_hop": 16, "image_multi_hop": 13, "text_path": 13,
+        "shapes": 3, "easyvqa": 5, "trivia": 3, "fresh_reading": 5, "note_on_image": 18, "note_on_text": 5,
+        "note_unasked": 3, "drill": 1,
     },
     "general": {
-        "percept": 5, "image_one_hop": 2, "image_multi_hop": 1, "text_path": 2, "shapes": 16, "easyvqa": 32,
-        "trivia": 12, "fresh_reading": 12, "note_on_image": 14, "note_on_text": 3, "drill": 1,
+        "percept": 5, "image_one_hop": 2, "image_multi_hop": 1, "text_path": 2, "shapes": 16, "easyvqa": 34,
+        "trivia": 12, "fresh_reading": 10, "note_on_image": 13, "note_on_text": 3, "note_unasked": 3, "drill": 1,
     },
 }  # fmt: skip
 
@@ -443,8 +468,19 @@ def draw(kind: str, setting: Setting, rng: random.Random) -> Sample:
     if roll < 0.08 and sample.num_hops and sample.kind not in ("easyvqa", "trivia", "fresh_reading"):
         sample = _with_options(sample, rng)
     if rng.random() < 0.12:
+        sample = replace(sample, question=_hurried(sample.question, rng))
+    if rng.random() < 0.15:
         sample = replace(sample, chain="", is_thinking=False)
     return sample
+
+
+_SKIPPED = frozenset(("the", "is", "a", "an", "of", "in", "this", "does", "do", "to", "for", "by", "what", "which"))
+
+
+def _hurried(question: str, rng: random.Random) -> str:
+    """The question as somebody in a hurry types it: small words and the last mark left out."""
+    words = [word for word in question.split(" ") if word not in _SKIPPED or rng.random() < 0.6]
+    return " ".join(words).rstrip("?.") if rng.random() < 0.5 else " ".join(words)
 
 
 def _with_options(sample: Sample, rng: random.Random) -> Sample:
