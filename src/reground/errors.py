@@ -19,6 +19,8 @@ next. The command line prints the message alone and exits with code 2.
 from __future__ import annotations
 
 import difflib
+import re
+import unicodedata
 from collections.abc import Iterable
 
 __all__ = [
@@ -34,7 +36,13 @@ __all__ = [
     "RunDirectoryError",
     "UnknownNameError",
     "nearest",
+    "printable",
 ]
+
+_LINE_ENDS = re.compile(r"\s*[\r\n]+\s*")
+
+#: They change the order in which the rest of a line is shown, so that it reads otherwise than it is.
+_REORDERING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
@@ -42,6 +50,22 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     by_folded = {other.casefold(): other for other in known}
     near = difflib.get_close_matches(name.casefold(), sorted(by_folded), n=1, cutoff=0.5)
     return by_folded[near[0]] if near else None
+
+
+def printable(text: str) -> str:
+    """``text`` for a person's terminal: what would steer the terminal is written out, line ends and tabs are kept.
+
+    Models and data files are not trusted to print: an escape sequence in them could recolour, retitle or overwrite
+    what is on the screen.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        character.encode("unicode_escape").decode()
+        if (unicodedata.category(character) in ("Cc", "Cs") and character not in "\n\t") or character in _REORDERING
+        else character
+        for character in text
+    )
 
 
 class RegroundError(Exception):
@@ -60,7 +84,10 @@ class RegroundError(Exception):
         self.next_step = next_step
 
     def __str__(self) -> str:
-        return f"{self.tried}\n  Accepted: {self.accepted}\n  Next: {self.next_step}"
+        tried, accepted, next_step = (
+            printable(_LINE_ENDS.sub(" ", part)) for part in (self.tried, self.accepted, self.next_step)
+        )
+        return f"{tried}\n  Accepted: {accepted}\n  Next: {next_step}"
 
 
 class InputError(RegroundError):

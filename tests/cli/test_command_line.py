@@ -207,6 +207,15 @@ def test_ask_refuses_what_is_empty(arguments: tuple[str, ...]) -> None:
     assert "empty" in refuse("ask", "--model", "scripted:demo", *arguments)
 
 
+def test_what_is_shown_to_a_person_does_not_steer_the_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An escape sequence in a model's output or in a data file went to the screen as it was."""
+    monkeypatch.setattr("reground.models.scripted.ScriptedModel._answer", lambda *_: "\x1b[2Jred")
+    assert r"answer: \x1b[2Jred" in call("ask", "--model", "scripted:demo", QUESTION).stdout
+    assert json.loads(call("ask", "--model", "scripted:demo", "--json", QUESTION).stdout)["answer"] == "\x1b[2Jred"
+    write_benchmark(tmp_path / "data", make_edit().model_copy(update={"source": "[bold]\x1b[31mme"}))
+    assert r"[bold]\x1b[31mme" in call("benchmarks", "show", tmp_path / "data").stdout
+
+
 def test_names_are_suggested_whatever_their_case() -> None:
     assert "did you mean 'ft'?" in refuse("methods", "show", "FT")
 

@@ -144,6 +144,15 @@ def test_raw_output_and_notes_are_not_read_as_markup(summary: Summary) -> None:
     assert "a [note]." in printed(summary)
 
 
+def test_a_quoted_output_does_not_steer_the_terminal(summary: Summary) -> None:
+    """An escape sequence that a model wrote went to the screen as it was."""
+    examples = tuple(example.model_copy(update={"raw": "\x1b[2J\x1b]0;owned\x07"}) for example in summary.examples)
+    spoilt = summary.model_copy(update={"examples": examples, "notes": ("\x1b[31m",)})
+    said = printed(spoilt)
+    assert "\x1b" not in said and "\x07" not in said
+    assert r"\x1b[2J" in said
+
+
 def test_findings_do_not_claim_a_lead_that_may_be_chance(summary: Summary) -> None:
     close = summary.comparisons[0].model_copy(update={"value": -0.05, "low": -0.2, "high": 0.1})
     best = findings(summary.model_copy(update={"comparisons": (close,)}))[0]

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from reground.cli.output import AsJson, print_json
-from reground.errors import InputError
+from reground.errors import InputError, printable
 
 __all__ = ["ask"]
 
@@ -49,8 +49,8 @@ def ask(
         print_json({"raw": output.text, **trace.model_dump(mode="json")})
         return
     if trace.chain:
-        typer.echo(f"chain:  {trace.chain}")
+        typer.echo(f"chain:  {printable(trace.chain)}")
     if trace.answer is not None:
-        typer.echo(f"answer: {trace.answer}")
+        typer.echo(f"answer: {printable(trace.answer)}")
     else:
-        typer.echo(f"no answer ({trace.outcome}: {trace.reason})\nraw:    {output.text}")
+        typer.echo(f"no answer ({trace.outcome}: {trace.reason})\nraw:    {printable(output.text)}")

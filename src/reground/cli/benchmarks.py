@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from reground.cli.output import AsJson, print_fields, print_json, print_records
+from reground.errors import printable
 
 __all__ = ["app"]
 
@@ -58,7 +59,7 @@ def validate(name: _Name, as_json: AsJson = False) -> None:
         for defect in found.defects:
             typer.echo(f"{type(defect).__name__}: {defect}")
         counted = f"{found.num_edits} sound edits, {found.num_probes} sound probes"
-        typer.echo(f"{found.name}: {counted}, {len(found.defects)} defects.")
+        typer.echo(f"{printable(found.name)}: {counted}, {len(found.defects)} defects.")
     if found.defects:
         if as_json:
             typer.echo(f"{len(found.defects)} defects.", err=True)

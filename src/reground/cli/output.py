@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from reground.errors import printable
+
 if TYPE_CHECKING:
     from reground.runner.run import Progress
 
@@ -30,6 +32,7 @@ def print_records(records: Sequence[Mapping[str, Any]], *, as_json: bool) -> Non
         return
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     if not records:
         return
@@ -37,7 +40,7 @@ def print_records(records: Sequence[Mapping[str, Any]], *, as_json: bool) -> Non
     for key in records[0]:
         table.add_column(key, overflow="fold")
     for record in records:
-        table.add_row(*(_words(value) for value in record.values()))
+        table.add_row(*(Text(_words(value)) for value in record.values()))
     Console().print(table)
 
 
@@ -96,5 +99,5 @@ def _words(value: Any) -> str:
     if value is None:
         return "–"
     if isinstance(value, (list, tuple, set, frozenset)):
-        return ", ".join(str(item) for item in value) or "–"
-    return str(value)
+        return ", ".join(printable(str(item)) for item in value) or "–"
+    return printable(str(value))

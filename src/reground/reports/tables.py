@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from reground.errors import printable
 from reground.evaluation.results import Example, Score, Summary
 
 __all__ = ["findings", "markdown_table", "print_summary", "terminal_tables"]
@@ -102,9 +103,9 @@ def print_summary(summary: Summary, console: Console | None = None, *, stratum: 
         console.print(table)
         console.print()
     for sentence in findings(summary, stratum=stratum):
-        console.print(Text(sentence))
+        console.print(Text(printable(sentence)))
     for note in summary.notes:
-        console.print(Text(f"Note: {note}", style="dim"))
+        console.print(Text(printable(f"Note: {note}"), style="dim"))
 
 
 def terminal_tables(summary: Summary, *, stratum: str = "all", width: int = 120) -> list[Table]:
@@ -160,7 +161,7 @@ def _table_width(methods: Sequence[str], columns: Sequence[_Column]) -> int:
 
 
 def _table(heading: str, methods: Sequence[str], columns: Sequence[_Column]) -> Table:
-    table = Table(title=Text(heading), title_justify="left", show_lines=True)
+    table = Table(title=Text(printable(heading)), title_justify="left", show_lines=True)
     table.add_column("method", no_wrap=True)
     for column in columns:
         table.add_column(column.heading, justify="right", no_wrap=True)
