@@ -369,6 +369,26 @@ def test_version_is_printed() -> None:
     assert call("--version").stdout.strip() == reground.__version__
 
 
+def test_a_fault_of_ours_has_a_code_of_its_own(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    """A crash ended with code 1, which stands for failed steps."""
+
+    def crash(*arguments: object, **settings: object) -> None:
+        raise ZeroDivisionError("an oversight")
+
+    monkeypatch.setenv("REGROUND_LAUNCHED", "1")
+    monkeypatch.setattr("reground.models.registry.load_model", crash)
+    monkeypatch.setattr(sys, "argv", ["reground", "ask", "--model", "scripted:demo", QUESTION])
+    with pytest.raises(SystemExit) as ended:
+        launch.main()
+    assert ended.value.code == 70
+    said = capsys.readouterr().err
+    assert "ZeroDivisionError: an oversight" in said and "please report" in said
+
+
+def test_help_names_the_exit_codes() -> None:
+    assert "70" in call("--help").stdout
+
+
 @pytest.mark.skipif(not launch._is_glibc(), reason="the allocator's settings exist in glibc only")
 def test_launching_sets_up_the_process_once_and_keeps_the_users_settings() -> None:
     code = (

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import traceback
 
 __all__ = ["main"]
 
@@ -20,6 +21,9 @@ _ALLOCATOR = {
     "MALLOC_TOP_PAD_": "536870912",
 }
 _GUARD = "REGROUND_LAUNCHED"
+
+#: A fault of ours, as sysexits.h has it (EX_SOFTWARE); Python's own 1 would claim failed steps.
+_CRASHED = 70
 
 
 def main() -> None:
@@ -35,6 +39,14 @@ def main() -> None:
         run()
     except KeyboardInterrupt:  # before there was anything to say how to go on with
         sys.exit(128 + signal.SIGINT)
+    except Exception:
+        traceback.print_exc()
+        print(
+            "This is a fault of reground, not yours; please report what stands above.\n"
+            "If a run had begun, its finished steps are kept: `reground run resume DIR` goes on with it.",
+            file=sys.stderr,
+        )
+        sys.exit(_CRASHED)
 
 
 def _is_glibc() -> bool:

@@ -19,6 +19,11 @@ __all__ = ["app", "main"]
 #: What a shell reports of a program that a closed pipe ended; 1 would claim failed steps.
 _CLOSED_PIPE = 128 + 13
 
+_EXIT_CODES = (
+    "Exit codes: 0 done; 1 done with failed steps; 2 a mistake that the message says how to put right; "
+    "70 a fault of reground itself; 130 interrupted."
+)
+
 
 class _ErrorPrintingGroup(TyperGroup):
     """Ends with code 2 and the message, not with a traceback, when the user made a mistake."""
@@ -51,6 +56,7 @@ app = typer.Typer(
     name="reground",
     cls=_ErrorPrintingGroup,
     help="Edit what a multimodal reasoning model believes, and see whether the edit reached its reasoning.",
+    epilog=_EXIT_CODES,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
