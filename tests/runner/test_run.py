@@ -41,6 +41,10 @@ def recipe(world: Path, **changes: Any) -> Recipe:
     return Recipe.model_validate(value | changes)
 
 
+def _out_of_memory(*arguments: object, **settings: object) -> None:
+    raise RuntimeError("out of memory")
+
+
 def rows_without_timings(folder: Path) -> list[dict[str, Any]]:
     return [row.model_dump(mode="json", exclude={"timings"}) for row in read_rows(folder)]
 
@@ -149,6 +153,41 @@ def test_a_question_the_model_fails_at_is_one_failed_reference_step(world: Path,
     result = start_run(recipe(world, methods=["tell"]), tmp_path / "run", load=load)
     failed = [(row.method, row.step) for row in read_rows(result.folder) if row.failure is not None]
     assert failed == [(REFERENCE, 2), ("tell", 2)]
+
+
+def test_failed_steps_are_tried_again_on_resume(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step that failed, for want of memory say, stayed failed however often the run was resumed."""
+    folder = tmp_path / "run"
+    contents = []
+    with monkeypatch.context() as patched:
+        patched.setattr(scripted_world._Edited, "score", _out_of_memory)
+        assert start_run(recipe(world), folder).num_failed_steps == 6
+        contents.append((folder / "rows.jsonl").read_bytes())
+        assert resume_run(folder).num_failed_steps == 6  # each failure is counted once
+        contents.append((folder / "rows.jsonl").read_bytes())
+    SEEN.clear()
+    assert resume_run(folder).num_failed_steps == 0
+    assert [kind for kind, _ in SEEN].count("apply") == 3
+    contents.append((folder / "rows.jsonl").read_bytes())
+    assert contents[2].startswith(contents[1]) and contents[1].startswith(contents[0])
+    whole = start_run(recipe(world), tmp_path / "whole").folder
+    assert rows_without_timings(folder) == rows_without_timings(whole)
+    SEEN.clear()
+    resume_run(folder)
+    assert SEEN == []
+
+
+def test_a_failed_reference_step_is_tried_again_with_its_beliefs(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The edit of a reference step that failed could never be scored."""
+    with monkeypatch.context() as patched:
+        patched.setattr(scripted_world.SpiedModel, "score", _out_of_memory)
+        assert start_run(recipe(world, methods=["tell"]), tmp_path / "run").num_failed_steps == 6
+    assert resume_run(tmp_path / "run").num_failed_steps == 0
+    whole = start_run(recipe(world, methods=["tell"]), tmp_path / "whole").folder
+    assert rows_without_timings(tmp_path / "run") == rows_without_timings(whole)
+    assert read_beliefs(tmp_path / "run") == read_beliefs(whole)
 
 
 class _RefusesOne(scripted_world.SpiedModel):

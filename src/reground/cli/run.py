@@ -64,7 +64,7 @@ def resume(
     is_quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Finish an interrupted run; what is done is not done again."""
+    """Finish an interrupted run and try failed steps again; what is done is not done again."""
     from reground.runner.run import resume_run
 
     carry_out(lambda progress: resume_run(folder, on_progress=progress), folder, is_quiet=is_quiet, as_json=as_json)
@@ -94,7 +94,8 @@ def carry_out(work: Callable[[Progress | None], RunResult], folder: Path, *, is_
     if result.num_failed_steps:
         typer.echo(
             f"{result.num_failed_steps} of {result.num_steps} steps failed; "
-            f"{result.folder / 'rows.jsonl'} says at which stage and why.",
+            f"{result.folder / 'rows.jsonl'} says at which stage and why. "
+            f"`reground run resume {result.folder}` tries them again.",
             err=True,
         )
         raise typer.Exit(1)

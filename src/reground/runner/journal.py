@@ -3,6 +3,8 @@
 A step appends its records to ``rows.jsonl`` (and ``beliefs.jsonl``) in one write each, brings them to disk,
 and then signs for them with a line in ``steps.jsonl`` that says where they end and what their bytes hash to.
 What nobody signed for is cut off when the journal is opened again.
+
+A step that failed may be tried again: its rows are appended like any other's, and readers leave the failure out.
 """
 
 from __future__ import annotations
@@ -111,12 +113,20 @@ def lock_directory(folder: Path) -> Iterator[None]:
 
 
 def read_rows(folder: Path) -> list[Row]:
-    """Every row of a run, in the order written; a half-written last line is left out.
+    """Every row that counts, step by step in the order first tried; a half-written last line is left out.
+
+    Of a step that failed and was tried again, the rows of the last attempt count, and stand where the first one stood.
 
     Raises:
         RunDirectoryError: A line is not a row.
     """
-    return _read(folder / ROWS_FILE, Row)
+    attempts: dict[tuple[str, int], list[Row]] = {}
+    for row in _read(folder / ROWS_FILE, Row):
+        of_step = attempts.setdefault((row.method, row.step), [])
+        if of_step and of_step[-1].failure is not None:
+            of_step.clear()
+        of_step.append(row)
+    return [row for of_step in attempts.values() for row in of_step]
 
 
 def read_beliefs(folder: Path) -> list[Belief]:

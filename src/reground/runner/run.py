@@ -130,7 +130,9 @@ def resume_run(
     load: Callable[[], Model] | None = None,
     on_progress: Progress | None = None,
 ) -> RunResult:
-    """Finish a run that was interrupted. Finished steps are not done again; a half-written one is, wholly.
+    """Finish a run that was interrupted or had failed steps.
+
+    Finished steps are not done again. A half-written one is, wholly; and one that failed is tried once more.
 
     Args:
         folder: The run directory.
@@ -193,14 +195,15 @@ class _Run:
         self._journal = Journal(folder)
 
     def finish(self) -> RunResult:
-        """Do every step that is not done, and write the summary."""
+        """Do every step that is not done or failed, and write the summary."""
         self._write_what_is_asked()
         steps = [
             *reference_steps(self._workload.edits),
             *single_steps(self._recipe.methods, self._workload.edits),
         ]
         finished = self._journal.finished
-        pending = [step for step in steps if step.key not in finished]
+        failed = {(row.method, row.step) for row in read_rows(self._folder) if row.failure is not None}
+        pending = [step for step in steps if step.key not in finished or (step.method, step.index) in failed]
         if pending:
             self._prepare(pending)
         num_done = len(steps) - len(pending)
