@@ -94,7 +94,7 @@ def test_a_write_that_fails_leaves_the_old_file(
         ("{", "cannot be read"),
         ("[]", "schema_version None"),
         ('{"schema_version": 99}', "schema_version 99"),
-        ('{"schema_version": 1}', "field protocol_version"),
+        ('{"schema_version": 1}', "the field 'protocol_version' is missing"),
     ],
 )
 def test_a_file_that_cannot_be_read_says_why(tmp_path: Path, text: str | None, message: str) -> None:

@@ -49,6 +49,14 @@ def rows_without_timings(folder: Path) -> list[dict[str, Any]]:
     return [row.model_dump(mode="json", exclude={"timings"}) for row in read_rows(folder)]
 
 
+def cut_back(folder: Path, num_steps: int) -> None:
+    """Leave a run as it was after so many steps."""
+    lines = (folder / "steps.jsonl").read_bytes().splitlines(keepends=True)[:num_steps]
+    (folder / "steps.jsonl").write_bytes(b"".join(lines))
+    for name, end in json.loads(lines[-1])["ends"].items():
+        os.truncate(folder / name, end)
+
+
 def test_a_run_leaves_a_complete_directory(world: Path, tmp_path: Path) -> None:
     result = start_run(recipe(world), tmp_path / "run")
     rows = read_rows(result.folder)
@@ -335,8 +343,7 @@ def test_kill_and_resume_equals_an_uninterrupted_run(world: Path, tmp_path: Path
 
 def test_finished_steps_are_not_done_again(world: Path, tmp_path: Path) -> None:
     folder = start_run(recipe(world), tmp_path / "run").folder
-    lines = (folder / "steps.jsonl").read_bytes().splitlines(keepends=True)
-    (folder / "steps.jsonl").write_bytes(b"".join(lines[:5]))
+    cut_back(folder, 5)
     SEEN.clear()
     resume_run(folder)
     assert [what[0].subject for kind, what in SEEN if kind == "apply"] == ["quillan"]
@@ -363,6 +370,34 @@ def test_a_step_cut_short_is_redone_wholly(world: Path, tmp_path: Path) -> None:
     assert rows_without_timings(folder) == whole
 
 
+@pytest.mark.parametrize(
+    ("name", "keep", "says"),
+    [
+        ("steps.jsonl", 0.0, "does not name the last 9 steps"),
+        ("steps.jsonl", 0.5, "does not name the last"),
+        ("beliefs.jsonl", 0.0, "its end is missing"),
+        ("beliefs.jsonl", 0.9, "its end is missing"),
+    ],
+)
+def test_whole_rows_are_never_cut_off(world: Path, tmp_path: Path, name: str, keep: float, says: str) -> None:
+    """Hours of rows were thrown away without a word where a file beside them had been lost."""
+    folder = start_run(recipe(world), tmp_path / "run").folder
+    os.truncate(folder / name, int((folder / name).stat().st_size * keep))
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    with pytest.raises(RunDirectoryError, match=rf"{name} is damaged: .*{says}"):
+        resume_run(folder)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.3, 0.7])
+def test_rows_that_are_lost_are_asked_for_again(world: Path, tmp_path: Path, keep: float) -> None:
+    folder = start_run(recipe(world), tmp_path / "run").folder
+    whole = rows_without_timings(folder)
+    os.truncate(folder / "rows.jsonl", int((folder / "rows.jsonl").stat().st_size * keep))
+    resume_run(folder)
+    assert rows_without_timings(folder) == whole
+
+
 def test_rows_changed_by_hand_are_found(world: Path, tmp_path: Path) -> None:
     folder = start_run(recipe(world), tmp_path / "run").folder
     text = (folder / "rows.jsonl").read_text()
@@ -375,7 +410,13 @@ def test_rows_changed_by_hand_are_found(world: Path, tmp_path: Path) -> None:
     ("change", "says"),
     [
         ({"schema_version": 99}, "schema version 99"),
+        ({"schema_version": True}, "schema version True"),
         ({"versions": {"reground": "0.0.1"}}, r"reground 0\.0\.1"),
+        ({"versions": {"reground": reground.__version__, "protocol": "0"}}, "protocol version '0'"),
+        ({"versions": {"reground": reground.__version__}}, "protocol version None"),
+        ({"run": "r000000000000"}, "not those of the run it names"),
+        ({"colour": "red"}, "there is no field 'colour'"),
+        ({"num_edits": "x"}, "num_edits is 'x', and should be a whole number"),
         ({"recipe": 5}, "damaged"),
     ],
 )
@@ -411,8 +452,7 @@ def test_changed_data_are_refused(world: Path, tmp_path: Path) -> None:
 
 def test_a_changed_model_is_refused(world: Path, tmp_path: Path) -> None:
     folder = start_run(recipe(world), tmp_path / "run").folder
-    lines = (folder / "steps.jsonl").read_bytes().splitlines(keepends=True)
-    (folder / "steps.jsonl").write_bytes(b"".join(lines[:5]))
+    cut_back(folder, 5)
 
     def load() -> Model:
         return ScriptedModel([ScriptedFact(question="q", answer="a")], capabilities=scripted_world.CAPABILITIES)
@@ -435,8 +475,7 @@ def test_another_device_is_refused(world: Path, tmp_path: Path) -> None:
         )
 
     folder = start_run(recipe(world), tmp_path / "run").folder
-    lines = (folder / "steps.jsonl").read_bytes().splitlines(keepends=True)
-    (folder / "steps.jsonl").write_bytes(b"".join(lines[:5]))
+    cut_back(folder, 5)
     with pytest.raises(RunDirectoryError, match="device changed"):
         resume_run(folder, load=load)
 

@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 
 from reground.errors import nearest
 
-__all__ = ["accepted_words", "fields_at", "kind_of", "rename_hint", "shown"]
+__all__ = ["accepted_words", "fields_at", "kind_of", "misfit_words", "rename_hint", "shown"]
 
 _LONGEST_SHOWN = 60
 
@@ -21,6 +21,7 @@ _WORDS = {
     "string_pattern_mismatch": "text of the form {pattern}",
     "tuple_type": "a list",
     "dict_type": "a mapping of names to values",
+    "invalid_key": "text as the name of a key",
     "too_short": "at least {min_length} of them",
     "int_type": "a whole number",
     "int_parsing": "a whole number",
@@ -58,6 +59,23 @@ def accepted_words(kind: type[BaseModel], detail: ErrorDetails) -> str:
     if words is None:
         return detail["msg"].removeprefix("Value error, ")
     return words.format(**detail.get("ctx", {}))
+
+
+def misfit_words(kind: type[BaseModel], detail: ErrorDetails) -> str:
+    """What pydantic refused, and why, in one clause: for records that we wrote and somebody else changed.
+
+    Args:
+        kind: The record that was being read.
+        detail: One entry of ``ValidationError.errors()``.
+    """
+    field = ".".join(str(part) for part in detail["loc"])
+    if not field:
+        return accepted_words(kind, detail)
+    if detail["type"] == "missing":
+        return f"the field {field!r} is missing"
+    if detail["type"] == "extra_forbidden":
+        return f"there is no field {field!r}"
+    return f"{field} is {shown(detail['input'])}, and should be {accepted_words(kind, detail)}"
 
 
 def fields_at(kind: type[BaseModel], location: Sequence[str | int]) -> tuple[str, ...]:

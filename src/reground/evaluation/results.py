@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, model_serializer
 from pydantic_core.core_schema import SerializerFunctionWrapHandler
 
 from reground.edits.files import write_atomically
+from reground.edits.misfits import misfit_words
 from reground.edits.records import Record
 from reground.errors import RunDirectoryError
 
@@ -232,7 +233,7 @@ def read_summary(path: Path) -> Summary:
         return Summary.model_validate(fields)
     except ValidationError as error:
         first = error.errors()[0]
-        raise _damaged(path, f"field {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise _damaged(path, misfit_words(Summary, first)) from error
 
 
 def _damaged(path: Path, why: str) -> RunDirectoryError:

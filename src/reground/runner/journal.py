@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -174,10 +175,27 @@ def _recover(folder: Path) -> list[_Signature]:
                 raise _damaged(folder / name, f"the rows of step {signature.key} are not those that were written")
         kept.append(signature)
         starts = signature.ends
+    num_unsigned = _num_steps(contents[ROWS_FILE][starts[ROWS_FILE] :])
+    if num_unsigned > 1:  # an interruption leaves one; more are somebody's results
+        if len(kept) < len(signatures):
+            raise _damaged(folder / BELIEFS_FILE, "its end is missing")
+        raise _damaged(folder / STEPS_FILE, f"it does not name the last {num_unsigned} steps in {ROWS_FILE}")
     _truncate(folder / STEPS_FILE, sum(lengths[: len(kept)]))
     for name in _DATA_FILES:
         _truncate(folder / name, starts[name])
     return kept
+
+
+def _num_steps(rows: bytes) -> int:
+    """How many steps some lines of ``rows.jsonl`` belong to; a half-written last line belongs to none."""
+    steps = set()
+    for line in rows.split(b"\n")[:-1]:
+        try:
+            row = json.loads(line)
+            steps.add((row["method"], row["step"]))
+        except (ValueError, RecursionError, TypeError, KeyError):  # never a row, so nothing is lost with it
+            continue
+    return len(steps)
 
 
 def _read_signatures(path: Path) -> tuple[list[_Signature], list[int]]:

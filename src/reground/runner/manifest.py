@@ -16,6 +16,7 @@ from pydantic import Field, ValidationError
 import reground
 from reground.benchmarks.base import Card
 from reground.edits.files import write_atomically
+from reground.edits.misfits import misfit_words
 from reground.edits.records import Record, content_id
 from reground.errors import RunDirectoryError
 from reground.models.base import ModelInfo
@@ -94,10 +95,9 @@ def make_manifest(
     started_at: str,
 ) -> Manifest:
     """The manifest of a run that is about to start on this machine."""
-    identity = [recipe.digest, info.revision, card.checksum, reground.__version__, reground.PROTOCOL_VERSION]
     cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
     return Manifest(
-        run=content_id("r", identity),
+        run=_run_id(recipe, info, card),
         recipe=recipe,
         recipe_digest=recipe.digest,
         versions=collect_versions(),
@@ -109,6 +109,11 @@ def make_manifest(
         host=Host(system=platform.system(), machine=platform.machine(), num_cores=len(cores)),
         started_at=started_at,
     )
+
+
+def _run_id(recipe: Recipe, info: ModelInfo, card: Card) -> str:
+    identity = [recipe.digest, info.revision, card.checksum, reground.__version__, reground.PROTOCOL_VERSION]
+    return content_id("r", identity)
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -143,7 +148,7 @@ def read_manifest(folder: Path) -> Manifest:
         raise _damaged(path, "it names no schema version")
     versions = value.get("versions")
     found = versions.get("reground") if isinstance(versions, dict) else None
-    if value["schema_version"] != RUN_SCHEMA_VERSION:
+    if repr(value["schema_version"]) != repr(RUN_SCHEMA_VERSION):  # in Python, true and 1.0 equal 1
         raise RunDirectoryError(
             f"{path} was written with schema version {value['schema_version']!r} (reground {found}).",
             f"schema version {RUN_SCHEMA_VERSION}",
@@ -157,13 +162,22 @@ def read_manifest(folder: Path) -> Manifest:
             f"reground {reground.__version__}: one run, one version",
             _other_version(found),
         )
+    protocol = versions.get("protocol")
+    if protocol != reground.PROTOCOL_VERSION:
+        raise RunDirectoryError(
+            f"{path} is about protocol version {protocol!r}; this is version {reground.PROTOCOL_VERSION!r}.",
+            f"protocol version {reground.PROTOCOL_VERSION!r}: one run, one protocol",
+            "install the version of reground that has it, or start the run again in another directory.",
+        )
     try:
         manifest = Manifest.model_validate(value)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        raise _damaged(path, f"{'.'.join(str(p) for p in first['loc'])}: {first['msg']}") from error
+        raise _damaged(path, misfit_words(Manifest, first)) from error
     if manifest.recipe.digest != manifest.recipe_digest:
         raise _damaged(path, "its recipe is not the one the run was started with")
+    if manifest.run != _run_id(manifest.recipe, manifest.model, manifest.card):
+        raise _damaged(path, "recipe, model and data are not those of the run it names")
     return manifest
 
 
