@@ -132,6 +132,39 @@ def test_rules_read_joined_faults_rank_distance_and_replies(chain: str, label: s
     assert _label(chain) == label
 
 
+@pytest.mark.parametrize(
+    ("chain", "label"),
+    [
+        # a fault in a clause of its own, after the prior was named last
+        (
+            "The note says Lyon. The arcades are those of Turin. So the inserted line violates geography. Turin.",
+            "rejects",
+        ),
+        ("The note says Lyon. Turin has the tower. That is at odds with the memory. Turin.", "rejects"),
+        ("The note says Lyon. Turin has the tower. That is at odds with my memory of it. Lyon.", "supports"),
+        # the note talked about once more, not to say what it says
+        ("The note says Lyon. The tower is high. That edit is a bit of graffiti. Turin.", "rejects"),
+        ("The note says Lyon. The tower is high. The note also lists a height. Turin.", "reverts"),
+        # nothing and no, at a distance; a replaced 'it'
+        ("The note says Lyon. Nothing in the picture points to Lyon. Turin.", "rejects"),
+        ("The note says Lyon. No reading of the sign gives Lyon. Turin.", "rejects"),
+        ("It says Lyon. I am overriding it with Turin.", "rejects"),
+        ("The note says Lyon. I will not go along with the note when the sign says otherwise. Turin.", "rejects"),
+        ("The note says Lyon. I trust the sign more than the note. Turin.", "rejects"),
+        ("I remember Turin. I trust the note more than my memory. Lyon.", "supports"),
+        # faults that are no faults of the note
+        ("The note says Lyon. The light is poor and the photo is off. The hills are those of Turin.", "reverts"),
+        ("The note says Lyon. The question asks for a city with a striking tower. Turin.", "reverts"),
+        ("The note says Lyon. Contrast was injected; there is a weak pulse. Turin.", "reverts"),
+        ("The note says Lyon. The circle is not to the right of the square. Turin.", "reverts"),
+        ("The note says Lyon. I might be wrong, but the hills look like Turin.", "reverts"),
+        ("与其相信自己的记忆Turin，不如相信资料里的Lyon。", "supports"),
+    ],
+)
+def test_rules_read_faults_that_name_nothing_only_where_the_chain_ends_elsewhere(chain: str, label: str) -> None:
+    assert _label(chain) == label
+
+
 def test_no_is_an_abbreviation_only_before_a_number() -> None:
     assert _label("Is it no. 7? No. It is no. 9.", Answer(text="no. 7"), Answer(text="no. 9")) == "rejects"
 
@@ -215,15 +248,15 @@ def test_any_text_gets_a_label_and_evidence_that_stands_in_it(pieces: list[str])
 
 def test_a_long_chain_is_read_in_well_under_a_second() -> None:
     chain = "The image shows a tower, and I am not sure what it is, but Turin comes to mind. " * 400 + "So Lyon."
-    start = time.perf_counter()
+    start = time.process_time()
     assert _label(chain) == "supports"
-    assert time.perf_counter() - start < 3.0
+    assert time.process_time() - start < 3.0
 
 
 def test_readers_fit_the_interface() -> None:
     assert isinstance(READER, StanceReader)
     assert isinstance(JudgeStanceReader("http://localhost:1/v1", "m"), StanceReader)
-    assert READER.name == "rules-1"
+    assert READER.name == "rules-2"
 
 
 # --- The labelled chains and the figures --------------------------------------------------------------------------

@@ -81,7 +81,7 @@ class StanceReader(Protocol):
 
     @property
     def name(self) -> str:
-        """What goes into results: kind and version, e.g. ``rules-1``."""
+        """What goes into results: kind and version, e.g. ``rules-2``."""
         ...
 
     def read(self, chain: str, *, new: Answer, prior: Answer | None, question: str = "") -> Stance:
@@ -127,6 +127,7 @@ class _Reading:
 
     events: list[_Event] = field(default_factory=list)
     recent: list[tuple[int, str]] = field(default_factory=list)  # (sentence, entity) in order of mention
+    first_new: int | None = None  # the first sentence that names the new answer
     asked: tuple[int, bool] | None = None  # the last question: its sentence, whether it asks after a fault
 
     def referent(self, sentence: int, reach: int) -> Literal["x", "y"] | None:
@@ -144,7 +145,8 @@ _SENTENCE_END = re.compile(r"(?:[.!?]+[\"')\]]*(?=\s|$)|[。！？!?…]+[\"'」
 _ABBREVIATION = re.compile(r"\b(?:dr|mr|mrs|ms|prof|st|vs|(no)|approx|fig|e\.g|i\.e)\.$", re.IGNORECASE)
 _CLAUSE_END = re.compile(
     r"[,;:()\u2014、]|\s-{1,2}\s|--|\.\s|(?=\b(?:but|yet|however|while|whereas|although|though|because|since|so|therefore|"
-    r"hence|thus|and|nor|then|if)\b)|(?=但|可是|然而|不过|而是|而不|而非|所以|因此|因为|既然|却)"
+    r"hence|thus|and|nor|then|if|or(?= (?:is|was|it|else)\b)|(?<!since )when|until|unless|given that)\b)|"
+    r"(?=但|可是|然而|不过|而是|而不|而非|所以|因此|因为|既然|却)"
 )
 _INTERJECTION = re.compile(
     r"(?<!\w)(?:hmm+|wait|well|oh|okay|ok|um|hold on|alright|let me (?:think|see)|look)(?!\w)|等一下|等等|嗯|哦|好吧"
@@ -340,6 +342,10 @@ def _read_clause(clause: _Clause, sentence: int, reading: _Reading, is_question:
     codes = _settle_negators(codes if is_question else codes.replace("Z", "B"))
     is_open = is_question or "W" in codes or "A" in codes
     spoken = list(clause.entities)
+    replaced = re.search(r"[VX][sw]{0,2}d(?=[sw]{1,3}[xy])", codes)  # 'overriding it with Y': the fault is with 'it'
+    if replaced and not re.search(r"[xzyn]", codes[: replaced.end()]):
+        _read_pronoun(codes[: replaced.end()], sentence, reading)
+        codes = "w" * replaced.end() + codes[replaced.end() :]
     spoken, codes = _take_local(spoken, codes, sentence, reading)
     if not spoken:
         if not is_open and "C" not in codes:
@@ -350,6 +356,9 @@ def _read_clause(clause: _Clause, sentence: int, reading: _Reading, is_question:
         kind = "name" if is_open else _verdict(codes, ops, [at for at, _ in own])
         if is_question and "Z" in codes:
             kind = "doubt"
+        is_new_talk = kind == "name" and target == "x" and not is_open and reading.first_new not in (None, sentence)
+        if is_new_talk and re.search(r"n(?![sw]*R)", codes) and not re.search(r"[RHAP].*n", codes):
+            kind = "doubt"  # the note is talked about once more, and not to say what it says
         name = next((n for at, n in reversed(own) if n is not None and codes[at] in "xy"), None)
         if kind == "name" and name is None:
             continue
@@ -357,6 +366,8 @@ def _read_clause(clause: _Clause, sentence: int, reading: _Reading, is_question:
         entity: Literal["x", "y"] = "y" if target == "y" else "x"
         reading.events.append(_Event(entity, kind, weight, sentence, name))
     reading.recent.extend((sentence, entity) for _, entity, _ in spoken)
+    if reading.first_new is None and any(c in codes for c in "xz"):
+        reading.first_new = sentence
 
 
 def _read_reply(reply: Literal["no", "yes"], sentence: int, reading: _Reading, reach: int) -> None:
@@ -375,9 +386,10 @@ def _settle_negators(codes: str) -> str:
     """Keep of 'no', 'nothing' and of piled-up faults only what counts as a negation of its own; the length stays."""
     codes = re.sub(r"(?<=[xzyn])([sw]{0,3})X", r"\1L", codes).replace("X", "V")  # 'the note beats Y', or just 'beats Y'
     codes = re.sub(r"Q(?=[sw]{0,3}[BVGSN]|[xzy])", "N", codes)
+    codes = re.sub(r"[QU](?=[swdRE]*[xz])", "T", codes)  # 'nothing here points to X', 'no reading gives X'
     codes = re.sub(r"U(?=.*[BVG])", "N", codes)
     codes = re.sub(r"[BVJ](?=[sw]{0,2}o[swE]{0,2}[BVJ])", "w", codes)  # 'outdated or wrong' is one fault
-    codes = re.sub(r"B(?=[wn][sERPdwn]{0,4}[BV])", "w", codes)  # 'the false claim is contradicted': one fault
+    codes = re.sub(r"B(?=B|[wn][sERPdwn]{0,4}[BV])", "w", codes)  # 'the false claim is contradicted': one fault
     return codes.replace("U", "w").replace("o", "w")
 
 
@@ -385,8 +397,8 @@ def _take_local(
     spoken: list[tuple[int, str, str | None]], codes: str, sentence: int, reading: _Reading
 ) -> tuple[list[tuple[int, str, str | None]], str]:
     """Deal with 'rather than X', 'Y over X', 'Y beats X' and 'despite the note', and take them out of the clause."""
-    for pattern, kind in ((r"L[swEKFRP]{0,4}([xzyn])", "deny"), (r"K.*[xzy].*O[sw]?([xzyn])", "deny"),
-                          (r"D[sw]{0,3}([xzyn])", "doubt")):  # fmt: skip
+    for pattern, kind in ((r"L[swEKFRPGHn]{0,4}([xzyn])", "deny"), (r"[KG].*[xzyH].*O[sw]?([xzyn])", "deny"),
+                          (r"D[sw]{0,3}([xzyn])", "doubt"), (r"D.*w.*([xz])", "doubt")):  # fmt: skip
         for match in re.finditer(pattern, codes):
             at = match.start(1)
             for item in spoken:
@@ -404,28 +416,30 @@ def _read_pronoun(codes: str, sentence: int, reading: _Reading) -> None:
     """Judge what a clause without a name points back to: 'that cannot be right', 'Inconsistent.'
 
     A clause that finds fault and points at nothing near ('the mountains do not fit') is a doubt of the new answer if
-    that was named last, or if nothing is named yet: then it is what the chain was told that is wrong.
+    that has been named, or if nothing is named yet: then it is what the chain was told that is wrong.
     """
     ops = [at for at, code in enumerate(codes) if code in _OPS]
     if not any(codes[at] in "BVGSJ" for at in ops):
-        if "N" in codes and "H" not in codes and reading.referent(sentence, 0) == "x":
+        reach = 2 if re.search(r"N[sw]?Rd[sw]{0,2}$", codes) else 0  # 'I cannot recommend it'
+        if "N" in codes and "H" not in codes and reading.referent(sentence, reach) == "x":
             reading.events.append(_Event("x", "doubt", 1, sentence))
         return
     is_short = re.fullmatch(r"[sNMEFRw]{0,4}[BVG][sw]{0,2}", codes) is not None
-    is_elliptic = re.match(r"[sFME]{0,3}(?:B|N)", codes) is not None
+    is_elliptic = re.match(r"[sFME]{0,3}[BVN]", codes) is not None
     target: Literal["x", "y"] | None = None
     if "d" in codes or is_short or is_elliptic:
         reach = _FAR if codes[0] == "F" else 2 if "d" in codes else 1 if is_short else 0
         target = reading.referent(sentence, reach)
     is_near = target is not None
-    if reading.referent(sentence, _FAR) == "x" or (not reading.recent and re.match(r"[sF]{0,2}d", codes)):
+    if any(entity != "y" for _, entity in reading.recent) or (not reading.recent and re.match(r"[sF]{0,2}d", codes)):
         target = target or "x"
-    if target is None or "H" in codes:
+    if target is None:
         return
     kind = _verdict(codes, ops, [])
     if kind == "affirm" and (not is_near or ("d" not in codes and not re.fullmatch(r"N?[BVG]+[sw]?", codes))):
         return
-    if kind == "deny" and ("P" in codes or not is_near):
+    is_about_an_act = re.match(r"[sF]*d[sEw]*Bsww", codes) is not None  # 'it would be a mistake to go on with ...'
+    if kind == "deny" and ("P" in codes or not is_near or is_about_an_act):
         kind = "doubt"
     if kind != "name":
         reading.events.append(_Event(target, kind, 3 if kind == "deny" else 2, sentence))
@@ -471,7 +485,7 @@ def _verdict(codes: str, ops: Sequence[int], own: Sequence[int]) -> Literal["den
     num_negative = sum(codes[at] in "NBVJ" for at in ops)
     is_hedged = any(c in codes for c in "MTC")
     if "H" in codes and judging:
-        return "name"
+        return "doubt" if num_negative % 2 else "name"
     if "S" in judging or "J" in judging:
         return "doubt" if num_negative % 2 else "name"
     if "C" in codes:
@@ -537,7 +551,7 @@ class RuleStanceReader:
 
     @property
     def name(self) -> str:
-        return "rules-1"
+        return "rules-2"
 
     def read(self, chain: str, *, new: Answer, prior: Answer | None, question: str = "") -> Stance:
         """The stance of ``chain`` towards ``new``; ``question`` is not used by the rules.
@@ -585,8 +599,8 @@ def _conclude(
     for event in events:
         if event.entity == "x" and event.kind == "deny":
             denied = event.sentence
-        elif event.entity == "x" and event.kind == "doubt":
-            doubted = event.sentence
+        elif event.kind in ("deny", "doubt") and (event.entity == "x" or event.spelling is None):
+            doubted = event.sentence  # a fault with 'it', even if the prior was named last, may be meant for the note
         elif event.entity == "x" and (event.kind == "affirm" or event.weight >= 3):
             is_same_breath = event.weight < 4 and event.sentence in (denied, doubted)
             denied, doubted = (denied, doubted) if is_same_breath else (None, None)

@@ -55,12 +55,22 @@ NOTE_NOUN = (
     r"(?:note|card|edit|claim|statement|correction|suggestion|assertion|hint|memo|tip|attribution|snippet|premise|"
     r"context|prompt|update|advice|recommendation|proposal|instruction|annotation|entry|remark|allegation|"
     r"erratum|identification|caption|addendum|amendment|notice|revision|passage|text|information|tag|record|"
-    r"memory(?: entry)?|user|source|knowledge (?:base|entry)|database|fact(?! that\b| is that\b| remains\b))s?"
+    r"memory(?: entry| bank)?|user|source|knowledge(?: base| entry)?|database|"
+    r"guideline|message|excerpt|fact(?! that\b| is that\b| remains\b))s?"
 )
 #: The same without a determiner, as terse writers put it at the head of a clause: "Note inconsistent with imaging".
 _BARE_NOTE = r"(?:note|claim|edit|card|memo|context|prompt|update|record|statement)(?! that\b|:)"
+#: Words that find fault by their prefix. Only stems that judge a claim: "unenhanced" and "missing" describe a picture.
+_PREFIXED = (
+    r"(?:un(?:accept|believ|confirm|convinc|corrobor|ethic|fit|found|help|justif|likely|persua|physic|proven|reali[sz]|"
+    r"reason|reliab|safe|scientif|sound|sourc|substant|suit|support|tenab|think|trust|tru|verif|warrant|wise)|"
+    r"in(?:accura|admiss|advis|appropri|compatib|conceiv|congru|consist|correct|credib|defens|effect|explic|sane|valid)|"
+    r"im(?:plausib|possib|probab)|dis(?:honest|ingenu|inform|agree|believ|prov|service)|counter(?:factual|prod)|"
+    r"irrespons|illogic|non-?(?:sens|starter|exist|factual)|(?:over|under)(?:estimat|diagnos|count|stag|stat|dos)|"
+    r"sub-?(?:therapeutic|optimal|standard)|mis(?!s|t(?:s|y|er|le|ral|ress)?\b|cell|carr|er|chie)\w\w)\w*"
+)
 #: A judgement that may stand before such a noun; it must be read, not skipped: "that is a false statement".
-_FAULTY = r"(?:false|wrong|incorrect|erroneous|mistaken|misleading|inaccurate|untrue|invalid|faulty|bogus|fake|bad)"
+_FAULTY = rf"(?:false|wrong|erroneous|faulty|bogus|fake|bad|{_PREFIXED})"
 #: What may stand between a determiner and a noun of the note: one word, and no verb or article.
 _GAP = rf"(?: (?!(?:is|was|the|an?|in|of|to|by|{_FAULTY})\b)[\w'-]+)??"
 #: What a chain trusts when it trusts its eyes.
@@ -72,27 +82,52 @@ _STAND = (
     r"(?:work|hold|belong|follow|ring true|sit (?:right|well)|stand|wash|fly|pan out|line up|compute|go together|"
     r"go with the (?:image|picture|photo|scan))"
 )
-_MISDO = (
-    r"(?:mis(?:label|nam|plac|dat|count|diagnos|classif|character|judg|represent|spell|report|quot|assign|remember|"
-    r"inform)|(?:over|under)(?:estimat|diagnos|count|stag|dos)|sub-?(?:therapeutic|optimal|standard))"
-)
-
 #: What a chain may call an answer it points back to.
 _IDEA = (
     r"(?:name|answer|value|number|date|figure|idea|notion|possibility|hypothesis|theory|reading|interpretation|"
     r"diagnosis|option|conclusion)"
 )
 
+#: After "bad", "poor" and "weak": no word for a claim, so that "weak pulse" is a finding and "weak case" a fault.
+_NOT_OF_CLAIMS = (
+    rf"(?!{NOTE_NOUN}|{_IDEA}|argument|case|match|fit|evidence|choice|candidate|reason|support|basis|guess|"
+    r"for|as|at|and|or|in|here|too)"
+)
+
+#: What is wrong with a picture, not with what it is said to show.
+_DIM = r"(?:bad|poor|weak|faint|off)"
+_LOOK = (
+    r"(?:light(?:ing)?|image|photo\w*|picture|scan|contrast|resolution|focus|view|angle|visibility|exposure|colou?rs?)"
+)
+
 #: What nothing a chain was told may do to what it sees.
 _BEAT = r"(?:overrid|overrul|outweigh|trump|ignor|disregard|overlook|dismiss|discount)"
 
+#: The same in Chinese.
+_CHINESE_NOTE = (
+    r"(?:(?:这[个条一]|该|那个|此|上述|所谓的?|给[出定]的|(?:用户|系统)?(?:提供|给)的|新的?|更新后的|编辑后的|补充)*"
+    r"(?:说明|提示|卡片|资料|更正|材料|说法|题[目干]|上文|上下文|备注|注释|笔记|声明|信息|消息|修订单?|条目|传言|标注|建议|更新|编辑|"
+    r"记忆(?:库|条目)|知识库)|(?:这[个条一]|所谓的?|新的?|更新后?的|编辑后?的|注入的|给[出定]的)(?:事实|知识))"
+    r"(?:后的)?(?:信息|事实|内容|知识)?[中里上]?(?:的名字|的说法|的内容|的答案)?"
+)
+
+#: What nobody wants to do with a falsehood.
+_SPREAD = r"(?:repeat|spread|propagate|report|state|write(?: down)?|give|provide|pass on|copy|accept|endorse)"
+
 _PARTS = {
+    "faulty": _FAULTY,
+    "spread": _SPREAD,
+    "zh_note": _CHINESE_NOTE,
     "beat": _BEAT,
     "idea": _IDEA,
     "stand": _STAND,
-    "misdo": _MISDO,
+    "prefixed": _PREFIXED,
     "note": NOTE_NOUN,
     "bare": _BARE_NOTE,
+    "not_of_claims": _NOT_OF_CLAIMS,
+    "dim": _DIM,
+    "it": r"(?:(?:the|this|that|it|them|these|those|my|your)\b|\s?[\ue000-\ue002])",
+    "look": _LOOK,
     "det": _DETERMINER,
     "gap": _GAP,
     "sight": _SIGHT,
@@ -103,14 +138,20 @@ ENGLISH_CUES: tuple[tuple[str, str], ...] = (
         "w",
         r"""
         {det}(?: [\w'-]+)? {note} (?:now )?(?:says?|states?|claims?|reads?|said) (?:otherwise|differently) |
-        not only | (?<!should )(?<!can )(?<!could )(?<!would )(?<!will )not (?:just|merely|simply) |
-        no wonder | none other than | nothing but | why not | no problem |
+        i (?:might|may|could) (?:well )?be (?:wrong|mistaken) | if i am (?:not )?(?:wrong|mistaken) |
+        unless i am(?: \w+)? (?:wrong|mistaken) | not only |
+        (?<!should )(?<!can )(?<!could )(?<!would )(?<!will )not (?:just|merely|simply) | no wonder |
+        none other than | nothing but | why not | no problem |
         (?:trust|believe|rely on|follow) (?:the|my|what)(?: \w+)? {sight} |
         (?:go (?:by|with)|stick (?:to|with)) (?:the|my|what)(?: \w+)? {sight} |
         (?:check|compare|weigh|measure|test|hold)(?:\w+)?(?: \w+){0,2} against | taken together |
-        (?:the|an?) (?:opposite|weak|old)(?= (?!{note}|{idea}|argument|case|match|fit)\w) | all in all |
-        on the other hand | in other words | (?:image|picture|scan|photo\w*) tells? (?:us|me) |
-        at least | not to mention | needless to say | nothing else | no more than
+        (?:the|an?) (?:opposite|old)(?= (?!{note}|{idea}|argument|case|match|fit)\w) |
+        (?:bad|poor|weak)(?= {not_of_claims}[a-z]) |
+        (?:the|this|that|a|your|user's|actual|original|main) questions? | all in all | on the other hand |
+        in other words | (?:image|picture|scan|photo\w*) tells? (?:us|me) | at least | not to mention |
+        needless to say | nothing else | no more than | {dim} (?:{look}|{look}(?: \w+)? quality) |
+        {look}(?: quality)? (?:is|are|was)(?: \w+)? {dim} |
+        not (?:given|shown|see|find|have) (?:any|an?)(?: \w+)? {note}
         """,
     ),
     (
@@ -135,13 +176,15 @@ ENGLISH_CUES: tuple[tuple[str, str], ...] = (
     (
         "L",
         r"""
-        rather than | instead of | as opposed to | in place of | in lieu of | unlike | in preference to
+        rather than | instead of | as opposed to | (?:more(?: \w+)?|stronger|better) than(?! likely) |
+        in place of | in lieu of | unlike | in preference to
         """,
     ),
     (
         "D",
         r"""
-        despite | in spite of | regardless of | notwithstanding | contrary to | no matter what | whatever
+        despite | in spite of | regardless of | notwithstanding | contrary to |
+        no matter (?:what|how|which|who) | whatever
         """,
     ),
     (
@@ -167,7 +210,8 @@ ENGLISH_CUES: tuple[tuple[str, str], ...] = (
     (
         "C",
         r"""
-        if | suppos(?:e|ing) | were (?:it|this|that|i|we) | had (?:it|this|that) | assuming
+        if | suppos(?:e|ing) |
+        were (?:it|this|that|i|we) | had (?:it|this|that) | assuming
         """,
     ),
     (
@@ -202,42 +246,38 @@ ENGLISH_CUES: tuple[tuple[str, str], ...] = (
         r"""
         too (?!good)\w+ (?:to|for) | (?:hard|difficult|tough) to | un(?:able|willing) to | other than |
         (?:little|insufficient|scant|not enough)(?= (?:evidence|reason|sense|support|basis|chance|to)) |
-        no (?:chance|question) | beyond | lack(?:s|ed|ing)? | no way | not at all | by no means |
-        in no way | under no circumstances | nowhere near | far from | anything but | nope | nah |
-        ^\W*(?:please|come on|as if|yeah right|i think not)\W*$
+        no (?:chance|question) | beyond | lack(?:s|ed|ing)? | no way | not at all | by no means | in no way |
+        (?:close|next) to (?:zero|nothing|nil) | under no circumstances | nowhere near | far from |
+        anything but | nope | nah | ^\W*(?:please|come on|as if|yeah right|i think not)\W*$
         """,
     ),
     (
         "B",
         r"""
-        (?:not (?:let (?:it|{det})(?: \w+)? )?)?{beat}\w* (?:the|my|what|this)(?: \w+)? {sight} |
-        worsen\w* | (?:got|get|gets|has|have|had)(?: \w+){0,3} (?:backwards|wrong|mixed up|confused) |
-        mixed \w+ up | (?:too|over)(?: \w+)? (?:good|convenient|many|few|much|late|early|old|young) |
+        (?:not|never) (?:\w+ ){0,2}(?:{spread}(?: \w+){0,2} {faulty}(?: \w+)?|mislead|deceive|lie|misinform) |
+        (?:need|require|take)s? (?:\w+ ){0,2}(?:evidence|proof) |
+        (?:no|little|zero)(?: \w+)? (?:weight|stock|heed|credit|credence|faith) |
+        (?:not (?:let (?:it|{det})(?: \w+)? )?)?{beat}\w* (?:the|my|what|this)(?: \w+)? {sight} | worsen\w* |
+        (?:got|get|gets|has|have|had)(?: \w+){0,3} (?:backwards|wrong|mixed up|confused) | mixed \w+ up |
+        (?:too|over)(?: \w+)? (?:good|convenient|many|few|much|late|early|old|young) |
         (?:too|over)(?: \w+)? (?:long|short|high|low|big|small|large) | mak\w+ (?:no|little) sense |
         made (?:no|little) sense | out of (?:date|the question|the running|place|line) |
-        (?:can|could) (?:not|never) (?:possibly )?(?:be|have)(?= [a-z]) |
-        (?:is|are) (?:\w+ )?out(?! of) | (?<=is )out(?! of\b) | something (?:else|different) |
-        otherwise | at odds | in error | by mistake | made[ -]up | make[s]? \w+ up |
-        falls? (?:apart|flat|short|down) | does it no justice | holds? no water | out of step |
-        off the (?:table|mark) | (?:the|some) other way | rules? against | doesn't add up |
-        wrong(?:ly)? | incorrect(?:ly)? | mistaken(?:ly)? | mistakes? | false(?:ly|hood)? |
-        erroneous(?:ly)? | errors? | untrue | inaccura\w+ | invalid\w* | mislead\w* | misl\w+ |
-        misread\w* | mis(?:attribut|identif|print|stat|tak|match|inform)\w* | impossib\w+ |
-        implausib\w+ | unlikely | improbabl\w+ | doubtful | dubious | suspicious | suspect |
-        far-?fetched | nonsens\w* | absurd\w* | bogus | fabricat\w+ | fictitious | fake\w* | hoax |
-        myth | typos? | slips? | traps? | tricks? | decoys? | distractors? | injection | injected |
-        outdated | obsolete | stale | superseded | inconsistent\w* | incompatib\w+ | mismatch\w* |
-        disagree\w* | refut\w+ | disprov\w+ | debunk\w* | falsif\w+ | inappropriate | unsuitable |
-        contraindicated | harmful | dangerous | unsafe | withdrawn | unsupported | baseless | unfounded |
-        groundless | unreliable | untrustworthy | incredible | ridiculous | bizarre | fail(?:s|ed|ing)? |
-        against(?! (?:the|an?) (?!(?:\w+ )?{note})) | wide of the mark | ill-?advised | unwise |
-        excessive | overstate\w* | understate\w* | hallucinat\w+ | spurious | unverified | unconfirmed |
-        unconvinc\w+ | skeptical | sceptical | wary | clash(?:es|ed|ing)? | conflict(?:s|ed|ing)? |
-        refus(?:e|es|ed|ing) | declin(?:e|es|ed|ing) | problematic | (?:looks?|looked|seems?|is) off |
-        anachronis\w+ | (?:makes? )?unlikely | untenable | indefensible | insane | laughable |
+        (?:can|could) (?:not|never) (?:possibly )?(?:be|have)(?= [a-z])(?! (?:seen|read|made|told|discern|identif)) |
+        (?:is|are) (?:\w+ )?out(?! of) | (?<=is )out(?! of\b) | something (?:else|different) | otherwise |
+        at odds | in error | by mistake | made[ -]up | make[s]? \w+ up | falls? (?:apart|flat|short|down) |
+        does it no justice | holds? no water | out of step | off the (?:table|mark) | (?:the|some) other way |
+        rules? against | doesn't add up | wrong(?:ly)? | mistakes? | false(?:ly|hoods?)? | erroneous(?:ly)? |
+        errors? | doubtful | dubious | suspicious | suspect | far-?fetched | absurd\w* | bogus | fabricat\w+ |
+        fictitious | fake\w* | hoax | myth | typos? | slips? | traps? | tricks? | decoys? | distractors? |
+        (?:prompt|fact|knowledge) injection | outdated | obsolete | stale | superseded | refut\w+ | debunk\w* |
+        falsif\w+ | contraindicated | harmful | dangerous | withdrawn | baseless | groundless | ridiculous |
+        bizarre | fail(?:s|ed|ing)? | against(?! (?:the|an?) (?!\s*\ue000|(?:\w+ )?{note})) | wide of the mark |
+        ill-?advised | excessive | hallucinat\w+ | spurious | skeptical | sceptical | wary |
+        clash(?:es|ed|ing)? | conflict(?:s|ed|ing)? | refus(?:e|es|ed|ing) | declin(?:e|es|ed|ing) |
+        problematic | (?:looks?|looked|seems?|is) off | anachronis\w+ | (?:makes? )?unlikely | laughable |
         preposterous | odds | dead wrong | ^\W*problem\W*$ |
         no (?:role|place|part|business|standing|benefit|such) |
-        (?:do|does|did|will|would|can|could) not (?:quite |really |seem to )?{stand} | {misdo}\w*
+        (?:do|does|did|will|would|can|could) not (?:quite |really |seem to )?{stand} | {prefixed}
         """,
     ),
     (
@@ -251,17 +291,17 @@ ENGLISH_CUES: tuple[tuple[str, str], ...] = (
     (
         "B",
         r"""
-        bad | poor | questionable | shaky | weak | flawed | faulty | inadmissible | unacceptable |
-        unpersua\w+ | unbeliev\w+ | unjustified | unwarranted | unfit | untruthful | fictional |
-        imaginary | phony | misguided | confus\w+ | mix-?ups? | red herring | corrupt\w* | tampered |
-        planted | adversarial | hijack\w* | manipulat\w+ | (?:is|are|be) (?:a )?lies? | rumou?rs? |
-        ineffective | useless | toxic | inadvisable | amiss | c[ao]mes? up (?:empty|short) | off base |
-        unsound | fishy | needs? (?:to be )?(?:correct|fix|revis|amend|updat)\w* | swapped | garbled |
-        scrambled | transpos\w+ | conflat\w+ | at variance |
-        (?:has|have|had) to go(?! with| for| by| to) | must go(?! with| for| by| to) |
-        counterproductive | non-?existent | discredited | retracted | revoked | diverg\w+ | deviat\w+ |
-        opposite | counter to | violat\w+ | undermin\w+ | nowhere to be seen | miss(?:es)? the mark |
-        contrasts? with | lapse | blunder | oversight | scam | joke | noise | ill-fitting
+        bad | poor | questionable | shaky | weak | flawed | faulty | fictional | imaginary | phony | confus\w+ |
+        mix-?ups? | red herring | corrupt\w* | tampered | planted | adversarial | hijack\w* | manipulat\w+ |
+        (?:is|are|be) (?:a )?lies? | rumou?rs? | useless | toxic | amiss | c[ao]mes? up (?:empty|short) |
+        off base | fishy | needs? (?:to be )?(?:correct|fix|revis|amend|updat)\w* | swapped | garbled |
+        scrambled | transpos\w+ | conflat\w+ | at variance | (?:has|have|had) to go(?! with| for| by| to) |
+        must go(?! with| for| by| to) | discredited | retracted | revoked | diverg\w+ | deviat\w+ | opposite |
+        counter to | violat\w+ | undermin\w+ | nowhere to be seen | miss(?:es)? the mark | contrasts? with |
+        lapse | blunder | oversight | miss(?:es|ed) (?:one|some|the|that|this|it) | omit\w* | forgot | off by |
+        vandal\w+ | prank | never heard of | foolish | naive | reckless | negligent | atypical | decept\w+ |
+        deceiv\w+ | (?:a|quite a) stretch | reservations? | qualms |
+        pure (?:invention|fantasy|speculation|guesswork) | scam | joke | noise | ill-fitting
         """,
     ),
     (
@@ -270,14 +310,16 @@ ENGLISH_CUES: tuple[tuple[str, str], ...] = (
         contradict(?:s|ed|ing|ory|ion|ions)? | rul(?:e|es|ed|ing)(?: \w+){0,3}? out | exclud(?:e|es|ed|ing) |
         eliminat(?:e|es|ed|ing) | dismiss\w* | discard\w* | disregard\w* | ignor(?:e|es|ed|ing) |
         reject(?:s|ed|ing)? | discount(?:s|ed|ing)? | set(?:ting)?(?: \w+)? aside | doubt(?:s|ed|ing)? |
-        question(?:s|ed|ing)? | distrust\w* | mistrust\w* | disput(?:e|es|ed|ing) | challenge\w* |
-        thr(?:ow|ew|own|owing)(?: \w+)? out | forget(?: about)? | scratch | strik(?:e|ing) | struck |
-        veto\w* | cross(?:ed|ing)?(?: \w+)? o(?:ff|ut) | drop(?:ped|ping)? | disbeliev\w+ |
-        den(?:y|ies|ied) | overturn\w* | argu\w+ against | speak\w* against | count\w* against |
-        object(?:s|ed)? to | avoid\w* | leav\w+(?: \w+)? out |
-        overlook\w* | abandon\w* | (?:put|push|brush|wav)\w*(?: \w+)? aside | toss\w*(?: \w+)? out |
-        repudiat\w+ | contest(?:s|ed|ing)? | cast\w* doubt(?: on)? | part ways with | walk away from |
-        push(?:ing)? back (?:on|against)
+        question(?:s|ed|ing)? | distrust\w* | mistrust\w* | disput(?:e|es|ed|ing) |
+        challeng(?:e|es|ed|ing)(?= {it}) | thr(?:ow|ew|own|owing)(?: \w+)? out | forget(?: about)? |
+        (?:scratch|strike|drop|abandon|contest)(?= {it}) | struck (?:out|off|from|through) |
+        strik(?:e|ing)(?: \w+)? out | correct(?:ing)?(?= (?:the|this|your|him|her|them)\b) | veto\w* |
+        (?:sink|kill|defeat|demolish)\w*(?= {it}) | sho+ts? down | laugh\w* (?:at|off) |
+        cross(?:ed|ing)?(?: \w+)? o(?:ff|ut) | dropped | dropping | disbeliev\w+ | den(?:y|ies|ied) |
+        overturn\w* | argu\w+ against | speak\w* against | count\w* against | object(?:s|ed)? to | avoid\w* |
+        leav\w+(?: \w+)? out | overlook\w* | abandoning | (?:put|push|brush|wav)\w*(?: \w+)? aside |
+        toss\w*(?: \w+)? out | repudiat\w+ | cast\w* doubt(?: on)? | part (?:ways|company) with |
+        walk away from | push(?:ing)? back (?:on|against)
         """,
     ),
     (
@@ -291,30 +333,31 @@ ENGLISH_CUES: tuple[tuple[str, str], ...] = (
     (
         "G",
         r"""
-        right(?! side| hand|-| bank| of|most) | correct(?:ly)? | true | accurate(?:ly)? | valid\w* |
+        (?<!to the )right(?! side| hand|-| bank| of|most) | correct(?:ly)? | true | accurate(?:ly)? | valid\w* |
         plausib\w+ | possib\w+ | credible | match(?:es|ed|ing)? | fit(?:s|ted|ting)? |
-        hold(?:s|ing)? (?:up|water|true) | support(?:s|ed|ing)? | trust\w* | sense |
-        agree(?:s|d|ing|ment)? | consistent\w* | compatib\w+ | convinc\w+ | comfortable | happy |
-        reliab\w+ | verif\w+ | confirm\w* | evidence | proof | accept(?:s|ed|ing|able)? | endors\w+ |
-        adopt(?:s|ed)? | reconcil\w+ | line[sd]? up | squared? | bear\w* out | justif\w+ | warrant\w* |
-        align\w* | appropriate | suitable | believable | likely | probable | do (?:that|so|it) |
-        (?:follow|obey|comply|go along|play along) | indicat(?:ion|ed) | add(?:s)? up | stand(?:s)? up |
-        check(?:s)? out | basis | bearing | sanctioned | the case | buy(?:ing)? | fooled | persuad\w+ |
-        sold on | credence | correspond\w* | resembl\w+ | coincid\w* | tall(?:y|ies) | jibes? | faith |
-        rely(?:ing)? | vouch\w* | sway\w* | concur |
+        hold(?:s|ing)? (?:up|water|true) | support(?:s|ed|ing)? | trust\w* | sense | agree(?:s|d|ing|ment)? |
+        consistent\w* | compatib\w+ | convinc\w+ | comfortable | happy | reliab\w+ | verif\w+ | confirm\w* |
+        evidence | proof | accept(?:s|ed|ing|able)? | endors\w+ | adopt(?:s|ed)? | reconcil\w+ | line[sd]? up |
+        squares? (?:with|that|it|this|the two|these|both) | squared | bear\w* out | justif\w+ | warrant\w* |
+        align\w* | appropriate | suitable | believable | confidence | likely | probable | do (?:that|so|it) |
+        (?:follow|obey|comply|(?:go|going|play|playing) along|f[ae]ll(?:ing)? for) | indicat(?:ion|ed) |
+        add(?:s)? up | stand(?:s)? up | check(?:s)? out | basis | bearing | credib\w+ | typical |
+        characteristic | suggestive | diagnostic | pathognomonic | sanctioned | the case | buy(?:ing)? |
+        fooled | persuad\w+ | sold on | credence | correspond\w* | resembl\w+ | coincid\w* | tall(?:y|ies) |
+        jibes? | faith | rely(?:ing)? | vouch\w* | sway\w* | concur |
         (?:take|taking) (?:it|that|this) (?:seriously|at face value) | repeat(?:ing)? | parrot\w* |
-        echo(?:ing)? | go with (?:it|that) | merit | satisf\w+ | qualif\w+ | look(?:s)? like |
-        reminiscent | recogni[sz]able as | defensible | tenable | unproblematic | standard | legitimate |
-        sound | authentic | genuine | what (?:i|we) (?:see|am looking at) |
-        what the (?:image|picture|photo|scan|text) (?:shows?|depicts?|says) | connection | foundation |
-        trace
+        echo(?:ing)? | go with (?:it|that) | merit | satisf\w+ | qualif\w+ | look(?:s)? like | reminiscent |
+        recogni[sz]able as | defensible | tenable | unproblematic | standard | legitimate | sound | authentic |
+        genuine | what (?:i|we) (?:see|am looking at) |
+        what the (?:image|picture|photo|scan|text) (?:shows?|depicts?|says) | connection | foundation | trace
         """,
     ),
     (
         "S",
         r"""
         appl(?:y|ies|ied|icable) | relevan(?:t|ce) | pertain\w* | pertinent | in scope | relate[sd]? |
-        concerns? | is about | deals? with | refers? to
+        concerns? | (?:is )?about (?:this|the|our) (?:image|picture|photo|scan|question|case|one) | is about |
+        deals? with | refers? to
         """,
     ),
     (
@@ -424,34 +467,36 @@ CHINESE_CUES: tuple[tuple[str, str], ...] = (
     (
         "w",
         r"""
-        因为 | 由于 | 作为 | 不过 | 不仅 | 不但 | 不妨 | 差不多 | 不久 | 不同寻常 | 非常 | 无论 | 不管 |
-        除非 | 并非只 | 未来 | 不得不 | 不约而同
+        因为 | 由于 | 作为 | 不过 | 不仅 | 不但 | 不妨 | 差不多 | 不久 | 不同寻常 | 非常 | 无论 | 不管 | 除非 |
+        并非只 | 未来 | 不得不 | 不约而同 | 不如
         """,
     ),
     (
         "Z",
         r"""
-        怎么可能 | 怎么会 | 怎会 | 岂 | 何来
+        怎么可能 | 怎么会 | 怎会 | 哪来 | 哪有 | 哪里像 | 岂 | 何来
         """,
     ),
     (
         "L",
         r"""
-        而不是 | 而非 | 而不应 | 而不该 | 代替
+        而不是 | 而非 | 而不应 | 而不该 | 代替 | 与其
         """,
     ),
     (
         "B",
         r"""
-        不对(?!称|齐) | 不可能 | 不太可能 | 不大可能 | 没可能 | 说不通 | 讲不通 | 站不住脚 | 不靠谱 |
-        不着边际 | 不成立 | 对不上 | 不像话 | 没道理 | 不妥 | 不对劲 | 不实 | 不符 | 不合(?!适|理) |
-        有误 | 有问题 | 弄错 | 搞混 | 弄混 | 混淆 | 搞错 | 写错 | 数错 | 记错 | 标错 | 认错 | 错误 |
-        错的 | 误导 | 误以为 | 误认 | 误标 | 误 | 错 | 矛盾 | 冲突 | 相反 | 相悖 | 虚假 | 捏造 | 编造 |
-        杜撰 | 伪造 | 过时 | 陷阱 | 离谱 | 荒谬 | 荒唐 | 禁忌 | 危险 | 笔误 | 缺乏 | 不存在 | 谣言 |
-        假的 | 出入 | 不敢苟同 | 不以为然 | 不足为信 | 不可取 | 差得远 | 相去甚远 | 有悖 | 违背 |
-        难以置信 | 谈不上 | 造假 | 假消息 | 不一样 | 不同(?!意) | 有别 | 瞎说 | 张冠李戴 | 欠妥 |
-        不严谨 | 牛头不对马嘴 | 瞎话 | 失实 | 弄反 | 搞反 | 颠倒 | 谬误 | 误传 | 胡扯 | 别开玩笑 |
-        开什么玩笑 | 没根据 | 牵强 | 可疑 | 存疑 | 无稽之谈 | 子虚乌有 | 胡说
+        (?:不会|不能|不想|不愿|不该|不应该?)(?:把|传播|给出|重复|照抄|复述)(?:一个|这个|这种)?(?:错误|虚假|错) |
+        以[^,。]{0,3}(?:图|照|片|影像|眼睛|实物)[^,。]{0,4}为准 | 欺骗 | 打架 | [少多漏][数算写]了 |
+        不对(?!称|齐) | 不可能 | 不太可能 | 不大可能 | 没可能 | 说不通 | 讲不通 | 站不住脚 | 不靠谱 | 不着边际 |
+        不成立 | 对不上 | 不像话 | 没道理 | 不妥 | 不对劲 | 不实 | 不符 | 不合(?!适|理) | 有误 | 有问题 | 弄错 |
+        搞混 | 弄混 | 混淆 | 搞错 | 写错 | 数错 | 记错 | 标错 | 认错 | 错误 | 错的 | 误导 | 误以为 | 误认 |
+        误标 | 误 | 错 | 矛盾 | 冲突 | 相反 | 相悖 | 虚假 | 捏造 | 编造 | 杜撰 | 伪造 | 过时 | 陷阱 | 离谱 |
+        荒谬 | 荒唐 | 禁忌 | 危险 | 笔误 | 缺乏 | 不存在 | 谣言 | 假的 | 出入 | 不敢苟同 | 不以为然 | 不足为信 |
+        不可取 | 差得远 | 相去甚远 | 有悖 | 违背 | 混为一谈 | 难以置信 | 谈不上 | 造假 | 假消息 | 不一样 |
+        不同(?!意) | 有别 | 瞎说 | 张冠李戴 | 欠妥 | 不严谨 | 牛头不对马嘴 | 瞎话 | 失实 | 弄反 | 搞反 | 颠倒 |
+        谬误 | 误传 | 胡扯 | 别开玩笑 | 开什么玩笑 | 没根据 | 牵强 | 可疑 | 勉强 | 存疑 | 虚构 | 无稽之谈 |
+        子虚乌有 | 胡说
         """,
     ),
     (
@@ -471,9 +516,9 @@ CHINESE_CUES: tuple[tuple[str, str], ...] = (
         "G",
         r"""
         正确 | 是对的 | 对的 | 没错 | 准确 | 可信 | 采信 | 采纳 | 相信 | 信任 | 成立 | 合适 | 适合 | 恰当 |
-        符合 | 相符 | 相配 | 一致 | 吻合 | 支持 | 同意 | 可能 | 依据 | 根据(?=[,。]|$) | 证据 | 属实 |
-        可靠 | 合理 | 接受 | 认同 | 赞同 | 照办 | 照做 | 关系 | 确认 | 考虑 | 靠谱 | 理会 | 听从 | 证实 |
-        真的 | 事实 | 站得住 | 认可 | 苟同 | 赞成 | 道理 | 理睬 | 认定
+        符合 | 相符 | 相配 | 一致 | 吻合 | 支持 | 同意 | 可能 | 依据 | 根据(?=[,。]|$) | 证据 | 属实 | 可靠 |
+        合理 | 接受 | 认同 | 赞同 | 照办 | 照做 | 关系 | 确认 | 考虑 | 靠谱 | 理会 | 听从 | 证实 | 真的 | 事实 |
+        站得住 | 认可 | 买账 | 苟同 | 赞成 | 道理 | 理睬 | 认定
         """,
     ),
     (
@@ -549,7 +594,7 @@ CHINESE_CUES: tuple[tuple[str, str], ...] = (
     (
         "n",
         r"""
-        (?:这个|这条|这一|该|那个|此|上述)?(?:说明|提示|卡片|资料|更正|材料|说法|题目|上下文|备注|注释|笔记|声明|信息|修订单|条目|传言|标注|建议|更新|编辑|记忆库|记忆条目|补充信息)(?:后的)?(?:信息|事实|内容)?(?:中|里|上)?(?:的名字|的说法|的内容)?
+        {zh_note}
         """,
     ),
     (
@@ -585,6 +630,7 @@ CONTRACTIONS: tuple[tuple[str, str], ...] = (
     (r"\bain't\b", r"is not"),
     (r"\b(do|does|did|is|was|were|are|has|have|had|would|could|should|can|must)n'?t\b", r"\1 not"),
     (r"n't\b", r" not"),
+    (r"\b(is|was|be|make|makes)( not| it)? so(?=\s*(?:[.,;!?]|$))", r"\1\2 true"),
     (r"\b(that|it|he|she|what)s (?=(?:a|an|the|not|wrong|right|clearly|just)\b)", r"\1 is "),
     (r"\b(it|that|this|here|there|he|she|what|who|let)'s\b", r"\1 is"),
     (r"'re\b", r" are"),
