@@ -201,10 +201,57 @@ def test_ask_prints_chain_and_answer(tmp_path: Path) -> None:
     assert "none.png" in refuse("ask", "--model", "scripted:demo", "--image", tmp_path / "none.png", QUESTION)
 
 
-@pytest.mark.parametrize("arguments", [("",), ("x", "--image", ""), ("x", "--option", " ")])
+@pytest.mark.parametrize("arguments", [("",), ("\u200b",), ("x", "--image", ""), ("x", "--option", " ")])
 def test_ask_refuses_what_is_empty(arguments: tuple[str, ...]) -> None:
     """An empty image ended in a traceback, an empty question was asked."""
     assert "empty" in refuse("ask", "--model", "scripted:demo", *arguments)
+
+
+@pytest.mark.parametrize("arguments", [("caf\udce9?",), ("x", "--image", "caf\udce9.png")])
+def test_ask_refuses_what_is_not_unicode(arguments: tuple[str, ...]) -> None:
+    """A file name in another encoding ended in a traceback, such a question went to the model."""
+    assert "not valid Unicode" in refuse("ask", "--model", "scripted:demo", *arguments)
+
+
+def test_a_benchmark_without_a_name_is_not_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A variable that was not set made the check look at whatever lay around."""
+    write_benchmark(tmp_path, make_edit())
+    monkeypatch.chdir(tmp_path)
+    assert "unknown benchmark ''" in refuse("benchmarks", "validate", "")
+
+
+def test_a_terminal_without_unicode_is_no_traceback(recipe: Path, tmp_path: Path) -> None:
+    """A dash in a table ended a finished run with a traceback under `LC_ALL=C`."""
+    assert call("run", "start", recipe, "--out", tmp_path / "run").exit_code == 0
+    environment = {**os.environ, "REGROUND_LAUNCHED": "1", "PYTHONIOENCODING": "ascii"}
+    for more in ([], ["--json"]):
+        command = [sys.executable, "-c", "from reground.cli.main import main; main()"]
+        command += ["run", "resume", str(tmp_path / "run"), *more]
+        done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+        assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["methods"] == ["none", "prompt"]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("", "and should be an object with the fields name, vocab_size, tower"),
+        ("name: x\nvocab_siez: 5\n", "did you mean 'vocab_size'?"),
+        ("name: x\nvocab_size: many\ntower: {}\nreading: {}\nlanguage: {}\n", "vocab_size is 'many', and should be"),
+        ("name: [\n", "cannot read the training recipe"),
+        ("name: \udce9\n", "cannot read the training recipe"),
+    ],
+)
+def test_a_bad_training_recipe_ends_with_a_message(tmp_path: Path, text: str, says: str) -> None:
+    """The message held the words of the library that checks it, and no field."""
+    path = tmp_path / "small.yaml"
+    path.write_text(text, errors="surrogateescape")
+    message = refuse("train", "phantom", path, "--work", tmp_path / "work")
+    assert says in message and "validation error" not in message
+    assert not (tmp_path / "work").exists()
+    assert "none.yaml" in refuse("train", "phantom", tmp_path / "none.yaml", "--work", tmp_path / "work")
 
 
 def test_what_is_shown_to_a_person_does_not_steer_the_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

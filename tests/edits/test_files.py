@@ -85,6 +85,8 @@ def test_a_missing_last_newline_and_blank_lines_do_no_harm(tmp_path: Path) -> No
         ("[" * 100_000, None, "not JSON"),
         (content(question=5), "question", "Accepted: text\n"),
         (content(question=" "), "question", "text that is not empty"),
+        (content(question="\u200b\ufeff"), "question", "text that is not empty"),
+        (content(question="\x00\x1b"), "question", "text that is not empty"),
         (content(new_answer={"text": "a", "alias": []}), "new_answer.alias", "the fields text, aliases\n"),
         (content(new_answer={"text": "a", "aliases": "b"}), "new_answer.aliases", "Accepted: a list"),
         (content(new_answer="a"), "new_answer", "an object with the fields text, aliases"),
@@ -125,6 +127,15 @@ def test_a_byte_order_mark_does_no_harm_and_utf16_is_named(tmp_path: Path) -> No
     assert read_edits(tmp_path / "marked.jsonl") == (EDIT,)
     error = defect(tmp_path / "e.jsonl", (content() + "\n").encode("utf-16"))
     assert "UTF-16" in error.tried and "iconv -f utf-16" in error.next_step
+
+
+def test_any_line_end_will_do(tmp_path: Path) -> None:
+    """A file with bare carriage returns was said to end in the middle of a record."""
+    for end in ("\r\n", "\r"):
+        (tmp_path / "e.jsonl").write_bytes(end.join([content(), "{", content(subject="b"), ""]).encode())
+        scan = scan_edits(tmp_path / "e.jsonl")
+        assert scan.lines == (1, 3)
+        assert [(error.line, "not JSON" in error.tried) for error in scan.errors] == [(2, True)]
 
 
 def test_duplicates_name_both_lines(tmp_path: Path) -> None:

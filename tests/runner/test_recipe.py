@@ -69,6 +69,7 @@ def test_the_last_override_wins_and_moves_the_digest(path: str) -> None:
         ("modl=x", "did you mean 'model'?"),
         ("benchmark=5", "a name as text, or an object with the fields name, split, limit, seed"),
         ("methods=none", "methods='none'"),
+        ("methods=[1]", "a list of method names, or a mapping of each to its settings"),
         ("seed", "cannot read the override"),
         (".seed=1", "cannot read the override"),
         ("seed.x=1", "goes into 'seed'"),
@@ -86,9 +87,10 @@ def test_mistakes_are_named(path: str, override: str, says: str) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        (TEXT + "seed: 1\nseed: 2\n", "'seed' is given twice"),
+        (TEXT + "seed: 1\nseed: 2\n", f"line {TEXT.count(chr(10)) + 2}: the key 'seed' is given twice"),
         (TEXT.replace("model: scripted:demo\n", ""), "lacks the key 'model'"),
         ("", "holds nothing"),
+        (TEXT + "5: 5\n", "text as the name of a key"),
         ("- a", "holds a list"),
         ("name: [", "line 1"),
         ("name: \x00", "recipe"),
@@ -106,7 +108,7 @@ def test_missing_and_unreadable_recipes_are_refused(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="No such file"):
         load_recipe(str(tmp_path / "none.yaml"))
     (tmp_path / "latin.yaml").write_bytes(b"name: \xe9")
-    with pytest.raises(RecipeError, match="utf-8"):
+    with pytest.raises(RecipeError, match="byte 7 is not UTF-8"):
         load_recipe(str(tmp_path / "latin.yaml"))
     with pytest.raises(UnknownNameError, match="quickstrat"):
         load_recipe("quickstrat")

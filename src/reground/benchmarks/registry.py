@@ -36,7 +36,8 @@ BENCHMARKS: dict[str, BenchmarkEntry] = {
 
 def is_folder_name(name: str) -> bool:
     """Whether a benchmark is named by its folder: it holds a separator, or such a folder is there."""
-    return name not in BENCHMARKS and (os.sep in name or name == "." or Path(name).is_dir())
+    # An empty name, as an unset variable gives, would be the working directory.
+    return name not in BENCHMARKS and (os.sep in name or name == "." or (bool(name) and Path(name).is_dir()))
 
 
 def open_benchmark(name: str) -> Benchmark:

@@ -28,15 +28,17 @@ def ask(
 ) -> None:
     """Ask a model one question and print its chain of thought and its answer."""
     from reground.edits.images import open_image
-    from reground.edits.records import ImageRef
+    from reground.edits.records import ImageRef, is_blank
     from reground.edits.traces import parse_trace
     from reground.models.base import Query
     from reground.models.registry import load_model, model_entry
 
     given = {"question": [question], "--image": images or [], "--option": options or []}
     for name, texts in given.items():
-        if not all(text.strip() for text in texts):
+        if any(map(is_blank, texts)):
             raise InputError(f"ask was given an empty {name}.", "text that is not empty", f"give it, or drop {name}.")
+        for text in texts:
+            _require_unicode(name, text)
     ref = ImageRef(frames=tuple(images)) if images else None
     model_entry(model)
     if ref is not None:
@@ -54,3 +56,15 @@ def ask(
         typer.echo(f"answer: {printable(trace.answer)}")
     else:
         typer.echo(f"no answer ({trace.outcome}: {trace.reason})\nraw:    {printable(output.text)}")
+
+
+def _require_unicode(name: str, text: str) -> None:
+    """Bytes of the command line that are not UTF-8 reach us as lone surrogates, which no record can hold."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(
+            f"ask was given a {name} that is not valid Unicode: {text!r}.",
+            "text encoded as UTF-8",
+            "correct the encoding, or rename the file.",
+        ) from error

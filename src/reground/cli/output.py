@@ -22,7 +22,8 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def print_json(value: Any) -> None:
     """Print a value for machines."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    can_hold_all = (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=not can_hold_all))
 
 
 def print_records(records: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import codecs
 import json
 import os
+import re
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ __all__ = [
 ]
 
 _R = TypeVar("_R", Edit, Probe)
+
+_LINE_END = re.compile(rb"\r\n?|\n")
 
 
 @dataclass(frozen=True)
@@ -134,12 +137,12 @@ def _scan(path: Path, kind: type[_R]) -> RecordScan[_R]:
     records: dict[str, _R] = {}
     lines: dict[str, int] = {}
     errors: list[RecordError] = []
-    raw_lines = content.split(b"\n")
+    raw_lines = _LINE_END.split(content)
     for number, raw in enumerate(raw_lines, start=1):
         if not raw.strip():
             continue
         try:
-            # JSON text cannot hold a bare line feed, so a line that does not end in one is the last.
+            # JSON text cannot hold a bare line end, so a line that does not end in one is the last.
             record = _read_line(raw, kind, is_unended=number == len(raw_lines))
             identity = record.id
             if identity in records:

@@ -69,13 +69,13 @@ def misfit_words(kind: type[BaseModel], detail: ErrorDetails) -> str:
         detail: One entry of ``ValidationError.errors()``.
     """
     field = ".".join(str(part) for part in detail["loc"])
-    if not field:
+    if not field and detail["type"] == "value_error":
         return accepted_words(kind, detail)
     if detail["type"] == "missing":
         return f"the field {field!r} is missing"
     if detail["type"] == "extra_forbidden":
         return f"there is no field {field!r}"
-    return f"{field} is {shown(detail['input'])}, and should be {accepted_words(kind, detail)}"
+    return f"{field or 'it'} is {shown(detail['input'])}, and should be {accepted_words(kind, detail)}"
 
 
 def fields_at(kind: type[BaseModel], location: Sequence[str | int]) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from functools import lru_cache
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -20,6 +21,7 @@ from pydantic import (
     computed_field,
     model_validator,
 )
+from pydantic_core import PydanticCustomError
 
 __all__ = [
     "Answer",
@@ -37,9 +39,22 @@ __all__ = [
     "Trace",
     "TraceOutcome",
     "content_id",
+    "is_blank",
 ]
 
-Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+
+def is_blank(text: str) -> bool:
+    """Whether nothing of a text can be seen: it is empty, or all white space, control or zero-width characters."""
+    return not any(character.isprintable() and not character.isspace() for character in text)
+
+
+def _refuse_blank(text: str) -> str:
+    if is_blank(text):
+        raise PydanticCustomError("blank_text", "text that is not empty")
+    return text
+
+
+Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1), AfterValidator(_refuse_blank)]
 Modality = Literal["visual", "textual"]
 ProbeKind = Literal["reliability", "generality", "portability", "text_locality", "image_locality"]
 Phase = Literal["before", "after"]

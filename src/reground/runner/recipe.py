@@ -22,6 +22,7 @@ from reground.evaluation.protocol import ProtocolSettings
 
 __all__ = ["BenchmarkChoice", "Recipe", "load_recipe", "recipe_names"]
 
+_METHODS = "a list of method names, or a mapping of each to its settings"
 _IS_RUN = re.compile(r"^benchmark\s*:", re.MULTILINE)
 _Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
@@ -144,6 +145,12 @@ def _read_source(name_or_path: str) -> tuple[str, str]:
         elif path.suffix not in (".yaml", ".yml") and not path.is_file():
             raise UnknownNameError("recipe", name_or_path, [*recipe_names(), "path/to/recipe.yaml"])
         return name_or_path, path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise RecipeError(
+            f"cannot read the recipe {name_or_path!r}: byte {error.start + 1} is not UTF-8.",
+            "a YAML file encoded as UTF-8",
+            "convert the file, e.g. `iconv -f latin1 -t utf-8`.",
+        ) from error
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise RecipeError(
@@ -189,9 +196,9 @@ def _construct_mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict[An
     loader.flatten_mapping(node)
     pairs = loader.construct_pairs(node, deep=True)
     found: dict[Any, Any] = {}
-    for key, value in pairs:
+    for (key, value), (key_node, _) in zip(pairs, node.value, strict=True):
         if key in found:
-            raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is given twice", node.start_mark)
+            raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is given twice", key_node.start_mark)
         found[key] = value
     return found
 
@@ -222,4 +229,5 @@ def _from_validation(error: ValidationError, what: str) -> RecipeError:
     if first["type"] == "missing":
         return RecipeError(f"{what} lacks the key {field!r}.", ", ".join(known), f"add {field!r}.")
     given = f"was given {field}={shown(first['input'])}" if field else "contradicts itself"
-    return RecipeError(f"{what} {given}.", accepted_words(Recipe, first), "correct the value.")
+    accepted = _METHODS if field == "methods" and first["type"] == "dict_type" else accepted_words(Recipe, first)
+    return RecipeError(f"{what} {given}.", accepted, "correct the value.")

@@ -19,6 +19,7 @@ import torch
 import yaml
 from pydantic import ValidationError
 
+from reground.edits.misfits import fields_at, misfit_words, rename_hint
 from reground.edits.records import Record
 from reground.edits.traces import Delimiters
 from reground.errors import RecipeError
@@ -29,6 +30,8 @@ from reground.training.phantom.vocabulary import build_processor, train_tokenize
 __all__ = ["PhantomRecipe", "build_phantom", "read_phantom_recipe", "write_card"]
 
 _log = logging.getLogger(__name__)
+
+_COMPARE = "compare it with `phantom-med.yaml` in the package's folder `recipes/train`."
 
 
 class PhantomRecipe(Record):
@@ -57,11 +60,22 @@ def read_phantom_recipe(file: Path) -> PhantomRecipe:
     """
     try:
         return PhantomRecipe.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
-    except (OSError, yaml.YAMLError, ValidationError) as error:
+    except ValidationError as error:
+        # A name that was mistyped is unknown and missing both; the first of the two says more.
+        found = error.errors(include_url=False)
+        first = next((detail for detail in found if detail["type"] == "extra_forbidden"), found[0])
+        known = fields_at(PhantomRecipe, first["loc"][:-1])
         raise RecipeError(
-            f"cannot read the training recipe {str(file)!r}: {str(error).splitlines()[0]}.",
+            f"training recipe {str(file)!r}: {misfit_words(PhantomRecipe, first)}.",
+            "the fields " + ", ".join(known),
+            rename_hint(str(first["loc"][-1]), known) if first["type"] == "extra_forbidden" else _COMPARE,
+        ) from error
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        reason = getattr(error, "strerror", None) or getattr(error, "problem", None) or str(error)
+        raise RecipeError(
+            f"cannot read the training recipe {str(file)!r}: {reason}.",
             "a YAML file with " + ", ".join(PhantomRecipe.model_fields),
-            "compare it with `phantom-med.yaml` in the package's recipes folder.",
+            _COMPARE,
         ) from error
 
 
@@ -84,7 +98,12 @@ def build_phantom(recipe: PhantomRecipe, work: Path, out: Path) -> Path:
     reading_report = train_stage(model, tokenizer, recipe.reading, None, shared)
     stage_done = (work / f"{recipe.language.mixture}.pt").exists()
     _log.info("encoding the image pool")
-    pool = None if stage_done else ImagePool(tower, recipe.language.images_per_subject, recipe.language.seed)
+    settings = recipe.language
+    pool = (
+        None
+        if stage_done
+        else ImagePool(tower, settings.images_per_subject, settings.seed, easyvqa_ways=settings.easyvqa_ways)
+    )
     language_report = train_stage(model, tokenizer, recipe.language, pool, work)
 
     out.mkdir(parents=True, exist_ok=True)
