@@ -146,8 +146,9 @@ def read_manifest(folder: Path) -> Manifest:
         raise _damaged(path, str(error)) from error
     if not isinstance(value, dict) or "schema_version" not in value:
         raise _damaged(path, "it names no schema version")
-    versions = value.get("versions")
-    found = versions.get("reground") if isinstance(versions, dict) else None
+    stated = value.get("versions")
+    versions: dict[str, Any] = stated if isinstance(stated, dict) else {}
+    found = versions.get("reground")
     if repr(value["schema_version"]) != repr(RUN_SCHEMA_VERSION):  # in Python, true and 1.0 equal 1
         raise RunDirectoryError(
             f"{path} was written with schema version {value['schema_version']!r} (reground {found}).",
