@@ -69,6 +69,21 @@ def test_missing_tensors_are_refused_not_invented(checkpoint: Path) -> None:
         load(checkpoint)
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("tokenizer_config.json", "[]"),
+        ("processor_config.json", "[]"),
+        ("config.json", '{"model_type": "idefics3", "dtype": "float99"}'),
+    ],
+)
+def test_damaged_settings_are_refused(checkpoint: Path, name: str, text: str) -> None:
+    """JSON of another shape than transformers expects ended in a traceback from deep inside it."""
+    (checkpoint / name).write_text(text)
+    with pytest.raises(ModelError, match="cannot be loaded"):
+        load(checkpoint)
+
+
 def test_a_damaged_weights_file_is_refused(checkpoint: Path) -> None:
     path = checkpoint / "model.safetensors"
     path.write_bytes(path.read_bytes()[:2000])

@@ -61,6 +61,10 @@ _LOAD_ERRORS = (
     RuntimeError,
     ImportError,
     TypeError,
+    AttributeError,
+    IndexError,
+    ArithmeticError,
+    AssertionError,
     SafetensorError,
     StrictDataclassError,
 )

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from pydantic import ValidationError
 
+from reground.edits.misfits import misfit_words
 from reground.errors import InputError, ModelError
 from reground.models.base import Delimiters
 
@@ -161,8 +162,9 @@ def read_delimiters(tokenizer: Any, folder: Path | None, *, thinking_prompt: str
     try:
         delimiters = Delimiters.model_validate(stated)
     except ValidationError as error:
+        first = error.errors(include_url=False)[0]
         raise ModelError(
-            f"the delimiters of the checkpoint do not fit: {error.errors()[0]['msg']} in {stated!r}.",
+            f"the delimiters of the checkpoint do not fit: {misfit_words(Delimiters, first)}.",
             "fields " + ", ".join(Delimiters.model_fields),
             "correct reground.json in the checkpoint folder.",
         ) from error
