@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from PIL import Image
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 from transformers import PreTrainedTokenizerFast
@@ -32,7 +33,7 @@ from reground.phantom import easyvqa
 from reground.phantom.render import COLOURS, SHAPES, device_uri, finding_uri, render_uri, shapes_uri
 from reground.phantom.world import MODALITIES, PLACES, SIZES, phantom_world
 from reground.training.phantom.samples import MIXTURES, FreshImages, Sample, Setting, draw
-from reground.training.phantom.tower import TowerSettings, learning_rate_at, pixels, save_state
+from reground.training.phantom.tower import WAYS, TowerSettings, learning_rate_at, pixels, save_state, turned
 from reground.training.phantom.vocabulary import encode
 
 __all__ = [
@@ -58,6 +59,7 @@ class LanguageSettings(Record):
         batch_size: Samples a step.
         learning_rate: Peak of a warm-up and cosine schedule.
         images_per_subject: Images of each known subject in the pool.
+        easyvqa_ways: In how many ways, of the eight a square can lie, each easy-VQA image is in the pool.
         mixture: Which line of ``samples.MIXTURES``.
         known_share: Share of subjects whose facts are taught.
         starts_copying: Whether a pair of attention heads starts out able to copy, weakly.
@@ -72,6 +74,7 @@ class LanguageSettings(Record):
     batch_size: int = 64
     learning_rate: float = 2e-3
     images_per_subject: int = 48
+    easyvqa_ways: int = 1
     mixture: str = "reading"
     known_share: float = 1.0
     starts_copying: bool = True
@@ -136,7 +139,8 @@ def _start_copying(model: Idefics3ForConditionalGeneration) -> None:
     first, second = (model.model.text_model.layers[i].self_attn for i in (0, 1))
 
     def orthonormal(rows: int) -> torch.Tensor:
-        return torch.linalg.qr(torch.randn(width, rows)).Q.T
+        basis: torch.Tensor = torch.linalg.qr(torch.randn(width, rows)).Q
+        return basis.T
 
     # Layer 0, head 0 looks one token back, by position alone: its four fastest rotary pairs carry a bias.
     frequencies = config.rope_parameters["rope_theta"] ** (-torch.arange(half) / half)
@@ -165,8 +169,11 @@ class ImagePool:
         states_NPD: Patch states of all images, half precision.
     """
 
-    def __init__(self, tower: Idefics3VisionTransformer, images_per_subject: int, seed: int) -> None:
+    def __init__(
+        self, tower: Idefics3VisionTransformer, images_per_subject: int, seed: int, *, easyvqa_ways: int = 1
+    ) -> None:
         world, rng = phantom_world(), random.Random(f"pool/{seed}")
+        self._easyvqa_ways = easyvqa_ways
         self._by_subject: dict[str, list[str]] = {}
         for finding in world.subjects("finding"):
             organ, sign = world.findings[finding]
@@ -192,8 +199,8 @@ class ImagePool:
             for count in (1, 2, 3, 4)
             for _ in range(10)
         ]
-        self._easyvqa = [f"easyvqa:train/{i}" for i in easyvqa.describe_images("train")]
-        uris = [*(u for group in self._by_subject.values() for u in group), *self._shapes, *self._easyvqa]
+        easyvqa_uris = [_lying(i, way) for i in easyvqa.describe_images("train") for way in range(easyvqa_ways)]
+        uris = [*(u for group in self._by_subject.values() for u in group), *self._shapes, *easyvqa_uris]
         self._index = {uri: i for i, uri in enumerate(uris)}
         self.states_NPD = encode_images(tower, uris)
 
@@ -213,15 +220,26 @@ class ImagePool:
     def shapes(self, rng: random.Random) -> str:
         return rng.choice(self._shapes)
 
+    def easyvqa(self, image_id: int, rng: random.Random) -> str:
+        return _lying(image_id, rng.randrange(self._easyvqa_ways) if self._easyvqa_ways > 1 else 0)
+
+
+def _lying(image_id: int, way: int) -> str:
+    """The address of a training image of easy-VQA, and behind a ``#`` how it lies if not as published."""
+    return f"easyvqa:train/{image_id}" + (f"#{way}" if way else "")
+
+
+def _open(uri: str) -> Image.Image:
+    address, _, way = uri.partition("#")
+    return turned(easyvqa.open_uri(address), WAYS[int(way or 0)]) if uri.startswith("easyvqa") else render_uri(uri)
+
 
 @torch.no_grad()
 def encode_images(tower: Idefics3VisionTransformer, uris: Sequence[str], batch_size: int = 192) -> torch.Tensor:
     """Patch states ``(N, P, D)`` of images, half precision."""
     parts = []
     for start in range(0, len(uris), batch_size):
-        images = [
-            easyvqa.open_uri(u) if u.startswith("easyvqa") else render_uri(u) for u in uris[start : start + batch_size]
-        ]
+        images = [_open(uri) for uri in uris[start : start + batch_size]]
         parts.append(tower(pixel_values=pixels(images)).last_hidden_state.half())
     return torch.cat(parts)
 

@@ -83,6 +83,7 @@ class Images(Protocol):
     def finding(self, finding: str, rng: random.Random) -> str: ...
     def device(self, name: str, rng: random.Random) -> str: ...
     def shapes(self, rng: random.Random) -> str: ...
+    def easyvqa(self, image_id: int, rng: random.Random) -> str: ...
 
 
 class FreshImages:
@@ -109,6 +110,9 @@ class FreshImages:
             rng.randint(1, 4),
             (1 << 40) + rng.randrange(1 << 30),
         )
+
+    def easyvqa(self, image_id: int, rng: random.Random) -> str:
+        return f"easyvqa:train/{image_id}"
 
 
 @dataclass(frozen=True)
@@ -262,7 +266,8 @@ def _easyvqa(s: Setting, rng: random.Random) -> Sample:
     while True:
         text, answer, image_id = rng.choice(easyvqa.questions("train"))
         if image_id in described:
-            return easyvqa_sample("train", text, answer, image_id)
+            sample = easyvqa_sample("train", text, answer, image_id)
+            return replace(sample, images=(s.images.easyvqa(image_id, rng),))
 
 
 def _trivia(s: Setting, rng: random.Random) -> Sample:

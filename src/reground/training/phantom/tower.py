@@ -42,6 +42,7 @@ from reground.phantom.world import (
 
 __all__ = [
     "HEADS",
+    "WAYS",
     "TowerSettings",
     "build_tower",
     "evaluate_tower",
@@ -50,6 +51,7 @@ __all__ = [
     "pixels",
     "save_state",
     "train_tower",
+    "turned",
 ]
 
 _log = logging.getLogger(__name__)
@@ -185,15 +187,18 @@ def _batch(
 ) -> tuple[torch.Tensor, dict[str, torch.Tensor]]:
     samples = [_sample(rng, mix) for _ in range(size)]
     images = [
-        _turned(easyvqa.open_uri(s.uri), rng) if s.uri.startswith("easyvqa") else render_uri(s.uri, jitter)
+        turned(easyvqa.open_uri(s.uri), rng.choice(WAYS)) if s.uri.startswith("easyvqa") else render_uri(s.uri, jitter)
         for s in samples
     ]
     return pixels(images), {head: torch.tensor([s.labels[head] for s in samples]) for head in HEADS}
 
 
-def _turned(image: Image.Image, rng: random.Random) -> Image.Image:
-    """The image in one of the eight ways a square can lie: easy-VQA has few images, and none has an up."""
-    way = rng.choice((None, *Image.Transpose))
+#: The eight ways a square can lie; None leaves it as it is.
+WAYS = (None, *Image.Transpose)
+
+
+def turned(image: Image.Image, way: Image.Transpose | None) -> Image.Image:
+    """The image lying another way: easy-VQA has few images, none has an up, and no question asks for places."""
     return image if way is None else image.transpose(way)
 
 
