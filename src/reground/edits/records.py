@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import unicodedata
 from functools import lru_cache
 from typing import Annotated, Any, Literal, Self
 
@@ -43,9 +44,13 @@ __all__ = [
 ]
 
 
+#: Control, zero-width and surrogate characters, and white space. What is newer than these tables may be a letter.
+_UNSEEN = frozenset(("Cc", "Cf", "Cs", "Zs", "Zl", "Zp"))
+
+
 def is_blank(text: str) -> bool:
     """Whether nothing of a text can be seen: it is empty, or all white space, control or zero-width characters."""
-    return not any(character.isprintable() and not character.isspace() for character in text)
+    return all(unicodedata.category(character) in _UNSEEN for character in text)
 
 
 def _refuse_blank(text: str) -> str:
