@@ -105,6 +105,13 @@ def test_a_config_with_a_field_of_the_wrong_type_is_refused(checkpoint: Path) ->
         load(checkpoint)
 
 
+def test_a_config_that_calls_for_a_far_larger_model_is_refused_before_it_is_made(checkpoint: Path) -> None:
+    """Without its text part the config stands for the library's default: billions of parameters, made at random."""
+    edit_json(checkpoint / "config.json", text_config=None)
+    with pytest.raises(ModelError, match=r"calls for \d,\d{3},\d{3},\d{3} parameters; the weights beside it hold"):
+        load(checkpoint)
+
+
 def test_a_checkpoint_without_a_chat_template_is_refused(checkpoint: Path) -> None:
     (checkpoint / "chat_template.jinja").unlink()
     with pytest.raises(ModelError, match="no usable chat template"):

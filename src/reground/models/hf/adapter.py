@@ -36,6 +36,7 @@ from reground.models.base import Capability, Delimiters, ModelInfo, Output, Quer
 from reground.models.hf.checkpoint import (
     align_memory,
     check_finite,
+    check_size,
     folder_revision,
     parse_device,
     parse_dtype,
@@ -119,6 +120,8 @@ def load_hf_model(
     try:
         config = AutoConfig.from_pretrained(source)
         family = family_of(config, path_or_name)
+        if folder is not None:
+            check_size(config, folder, path_or_name)
         processor = AutoProcessor.from_pretrained(source)
         with _quiet(is_quiet=folder is not None):
             # Misshapen tensors are let pass here and refused, by name, right below.

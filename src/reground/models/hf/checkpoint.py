@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
 
 import torch
 from pydantic import ValidationError
+from safetensors import safe_open
+from transformers import AutoModelForImageTextToText, PreTrainedConfig
 
 from reground.edits.misfits import misfit_words
 from reground.errors import InputError, ModelError
@@ -18,6 +21,7 @@ from reground.models.base import Delimiters
 __all__ = [
     "align_memory",
     "check_finite",
+    "check_size",
     "folder_revision",
     "parse_device",
     "parse_dtype",
@@ -29,6 +33,9 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torc
 
 #: Bytes of each end of a weights file that go into a folder's revision.
 _SAMPLE_BYTES = 1 << 20
+
+#: How many times the parameters stored a config may call for; packed formats hold up to eight in one number.
+_MOST_PACKED = 16
 
 
 def resolve_source(path_or_name: str) -> tuple[str, Path | None]:
@@ -95,6 +102,30 @@ def parse_device(name: str | None) -> torch.device:
             "leave it out to take the best one there is.",
         ) from error
     return device
+
+
+def check_size(config: PreTrainedConfig, folder: Path, source: str) -> None:
+    """Nothing, unless the config calls for a far larger model than the folder's weights fill.
+
+    A config that lost a part (``"text_config": null``) stands for that part's defaults, often billions of parameters,
+    which would all be made before anybody noticed that they are not in the file. Here the model is only outlined.
+
+    Raises:
+        ModelError: It does; the message has both numbers.
+    """
+    stored = 0
+    for path in folder.glob("*.safetensors"):
+        with safe_open(path, framework="pt") as file:
+            stored += sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
+    with torch.device("meta"):
+        outline = AutoModelForImageTextToText.from_config(config)
+    wanted = sum(parameter.numel() for parameter in outline.parameters())
+    if stored and wanted > _MOST_PACKED * stored:
+        raise ModelError(
+            f"config.json at {source!r} calls for {wanted:,} parameters; the weights beside it hold {stored:,}.",
+            "a config.json written with these weights",
+            "look for a part of config.json that is missing or null, such as text_config, or save the model again.",
+        )
 
 
 def check_finite(module: torch.nn.Module, source: str) -> None:
