@@ -188,6 +188,14 @@ def test_a_dry_run_finds_what_the_model_does_not_offer(recipe: Path) -> None:
     assert "CapabilityError" in message and "none, prompt" in message
 
 
+def test_a_dry_run_finds_that_the_directory_is_taken(recipe: Path, tmp_path: Path) -> None:
+    taken = tmp_path / "taken"
+    taken.mkdir()
+    (taken / "kept.txt").write_text("mine")
+    message = refuse("run", "start", recipe, "--dry-run", "--out", taken)
+    assert "RunDirectoryError" in message and "kept.txt" in message
+
+
 def test_ask_prints_chain_and_answer(tmp_path: Path) -> None:
     stdout = call("ask", "--model", "scripted:demo", QUESTION).stdout
     assert "answer: tarvexin" in stdout

@@ -45,6 +45,10 @@ def start(
         raise RecipeError(f"unknown executor {executor!r}.", "local", "leave --executor out.")
     chosen = load_recipe(recipe, overrides or ())
     if is_dry:
+        if out is not None:
+            from reground.runner.run import require_empty
+
+            require_empty(out)
         _print_plan(_plan(chosen), as_json=as_json)
         return
     from reground.runner.run import start_run

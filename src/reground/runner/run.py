@@ -43,7 +43,16 @@ from reground.runner.plan import Workload, check_capabilities, load_workload, pr
 from reground.runner.recipe import Recipe
 from reground.runner.schedules import REFERENCE, Step, reference_steps, single_steps
 
-__all__ = ["EDITS_FILE", "PROBES_FILE", "SUMMARY_FILE", "Progress", "RunResult", "resume_run", "start_run"]
+__all__ = [
+    "EDITS_FILE",
+    "PROBES_FILE",
+    "SUMMARY_FILE",
+    "Progress",
+    "RunResult",
+    "require_empty",
+    "resume_run",
+    "start_run",
+]
 
 EDITS_FILE = "edits.jsonl"
 PROBES_FILE = "probes.jsonl"
@@ -86,8 +95,7 @@ def start_run(
         InputError: The recipe, the benchmark or an image does not fit.
         ModelError: The weights cannot be loaded or are not finite.
     """
-    with _about_files_of(folder):
-        _require_empty(folder)
+    require_empty(folder)
     check_capabilities(recipe)
     workload = load_workload(recipe, benchmark)
     load = load or _loader(recipe)
@@ -537,6 +545,16 @@ def _about_files_of(folder: Path) -> Iterator[None]:
             "a directory with room in it, whose files can be read and written",
             f"put that right; if the run had begun, `reground run resume {folder}` goes on with it.",
         ) from error
+
+
+def require_empty(folder: Path) -> None:
+    """Nothing, if a run can start in ``folder``: it is empty, or not there yet.
+
+    Raises:
+        RunDirectoryError: It is a file, holds something, or cannot be looked into.
+    """
+    with _about_files_of(folder):
+        _require_empty(folder)
 
 
 def _require_empty(folder: Path) -> None:
