@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import os
+import sys
 
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -14,6 +15,9 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +27,8 @@ from PIL import Image
 from reground.edits.records import Answer, Edit, ImageRef
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from reground.models.hf.adapter import HfModel
 
 TINY_FAMILY_NAMES = ("idefics3", "llava")
@@ -54,6 +60,15 @@ def tiny_model(request: pytest.FixtureRequest, loaded_tiny_models: dict[str, HfM
     from reground.models.hf.adapter import HfModel
 
     loaded = loaded_tiny_models[request.param]
+    return HfModel(copy.deepcopy(loaded.module), loaded.processor, loaded.family, loaded.info, loaded.delimiters)
+
+
+@pytest.fixture
+def one_tiny_model(loaded_tiny_models: dict[str, HfModel]) -> HfModel:
+    """A fresh tiny model of one family, for what does not depend on the family."""
+    from reground.models.hf.adapter import HfModel
+
+    loaded = loaded_tiny_models["idefics3"]
     return HfModel(copy.deepcopy(loaded.module), loaded.processor, loaded.family, loaded.info, loaded.delimiters)
 
 
@@ -93,3 +108,25 @@ def tiny_edits(tiny_images: list[str]) -> list[Edit]:
             **settings,
         ),
     ]
+
+
+@pytest.fixture(scope="session")
+def fitted(
+    loaded_tiny_models: dict[str, HfModel],
+    tiny_edits: list[Edit],
+    tiny_images: list[str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Callable[[str, str], Path]:
+    """The folder of a trained method's artifact for a family's tiny model, trained for seconds when first asked for."""
+    from training_world import quick_fit
+
+    folders: dict[tuple[str, str], Path] = {}
+
+    def folder_of(method: str, family: str) -> Path:
+        if (method, family) not in folders:
+            folder = tmp_path_factory.mktemp("artifacts") / f"{method}-{family}"
+            quick_fit(method, copy.deepcopy(loaded_tiny_models[family]), tiny_edits, tiny_images, folder)
+            folders[method, family] = folder
+        return folders[method, family]
+
+    return folder_of

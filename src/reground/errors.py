@@ -9,6 +9,7 @@
     ├── CapabilityError       a method needs what a model does not offer
     ├── RunDirectoryError     a run directory that cannot be started in, resumed or read
     ├── ModelError            weights that cannot be loaded or are not finite
+    ├── ArtifactError         what a trained method learned is missing, damaged, or was learned for another model
     ├── EndpointError         a remote endpoint that cannot be reached or sends no usable reply
     └── MissingExtraError     an optional dependency is not installed; prints the install command
 
@@ -24,6 +25,7 @@ import unicodedata
 from collections.abc import Iterable
 
 __all__ = [
+    "ArtifactError",
     "CapabilityError",
     "EndpointError",
     "ImageError",
@@ -146,6 +148,10 @@ class RunDirectoryError(RegroundError):
 
 class ModelError(RegroundError):
     """Weights cannot be loaded, or are not finite."""
+
+
+class ArtifactError(RegroundError):
+    """What a trained method learned is missing, damaged, or was learned for another model."""
 
 
 class EndpointError(RegroundError):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -27,6 +28,8 @@ LEARNING: dict[str, dict[str, float]] = {
 QUICK = {name: {**settings, "num_steps": 2} for name, settings in LEARNING.items()}
 WEIGHT_METHODS = sorted(name for name, entry in METHODS.items() if "weights" in entry.needs)
 ALL_METHODS = sorted(METHODS)
+#: Where a method that takes no Adam step can be broken off in the middle.
+BREAKS: dict[str, tuple[Any, str]] = {"mend": (torch.Tensor, "copy_")}
 ONE_PIXEL = "data:image/gif;base64,R0lGODlhAQABAIAAAP///wAAACwAAAAAAQABAAACAkQBADs="
 
 
@@ -93,6 +96,16 @@ class State:
         assert model.edits_in_force == []
 
 
+#: Where the artifact of a trained method for a family's tiny model is.
+_fitted: Callable[[str, str], Path]
+
+
+@pytest.fixture(autouse=True)
+def _trained(fitted: Callable[[str, str], Path]) -> None:
+    global _fitted
+    _fitted = fitted
+
+
 @pytest.fixture
 def probes(tiny_edits: list[Edit], tiny_images: list[str]) -> list[Query]:
     """The edits' questions and two unrelated ones."""
@@ -111,7 +124,9 @@ def apply(
     seed: int = 0,
     settings: Mapping[str, Mapping[str, float]] = QUICK,
 ) -> EditedModel:
-    chosen = dict(settings.get(name, {}))
+    chosen: dict[str, Any] = dict(settings.get(name, {}))
+    if method_entry(name).fit is not None:
+        chosen["artifact"] = str(_fitted(name, model.family.name))
     if "target" in method_entry(name).preset:
         chosen["max_chain_tokens"] = 8
     return create_editor(name, chosen).apply(model, edits, seed=seed)
@@ -253,13 +268,21 @@ def test_an_error_halfway_leaves_the_model_untouched(
     name: str, tiny_model: HfModel, tiny_edits: list[Edit], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = State(tiny_model)
-    take_step = torch.optim.Adam.step
+    if method_entry(name).fit is not None:
+        _fitted(name, tiny_model.family.name)
+    owner, attribute = BREAKS.get(name, (torch.optim.Adam, "step"))
+    take_step = getattr(owner, attribute)
+    is_broken = False
 
-    def break_after_first(self: torch.optim.Adam) -> None:
-        take_step(self)
-        raise KeyboardInterrupt
+    def break_after_first(*arguments: Any) -> Any:
+        nonlocal is_broken
+        result = take_step(*arguments)
+        if not is_broken:
+            is_broken = True
+            raise KeyboardInterrupt
+        return result
 
-    monkeypatch.setattr(torch.optim.Adam, "step", break_after_first)
+    monkeypatch.setattr(owner, attribute, break_after_first)
     with pytest.raises(KeyboardInterrupt):
         apply(name, tiny_model, tiny_edits)
     before.assert_same(tiny_model)

@@ -10,6 +10,7 @@ from reground.methods.registry import METHODS
 
 def test_settings_of_all_methods_and_context_editors_import_without_torch() -> None:
     modules = {entry.config.partition(":")[0] for entry in METHODS.values()}
+    modules |= {entry.fit.config.partition(":")[0] for entry in METHODS.values() if entry.fit is not None}
     modules |= {entry.editor.partition(":")[0] for entry in METHODS.values() if "weights" not in entry.needs}
     code = f"""
 import importlib, sys

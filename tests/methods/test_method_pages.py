@@ -18,10 +18,14 @@ def test_the_page_has_every_setting_with_its_default(name: str) -> None:
     folder = entry.config.partition(":")[0].split(".")[2]
     page = (PAGES / f"{folder}.md").read_text()
     assert f"`{name}`" in page
-    module, _, attribute = entry.config.partition(":")
-    fields = getattr(importlib.import_module(module), attribute).model_fields
-    for field, info in fields.items():
-        if field in entry.preset:
+    configs = [(entry.config, entry.preset)] + ([(entry.fit.config, entry.fit.preset)] if entry.fit else [])
+    fields = {}
+    for path, preset in configs:
+        module, _, attribute = path.partition(":")
+        known = getattr(importlib.import_module(module), attribute).model_fields
+        fields |= {field: (info, field in preset) for field, info in known.items()}
+    for field, (info, is_fixed) in fields.items():
+        if is_fixed:
             continue
         default = list(info.default) if isinstance(info.default, tuple) else info.default
         assert f"| `{field}` | `{default}` |" in page, field

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
-from reground.edits.records import Edit, Probe, Record
+from reground.edits.records import Edit, ImageRef, Probe, Record
 
-__all__ = ["Benchmark", "Card"]
+__all__ = ["Benchmark", "Card", "ShowsSubjects"]
 
 
 class Card(Record):
@@ -56,4 +56,13 @@ class Benchmark(Protocol):
 
     def probes(self, edit: Edit) -> Sequence[Probe]:
         """What is asked about one edit, in a fixed order, locality probes included."""
+        ...
+
+
+@runtime_checkable
+class ShowsSubjects(Protocol):
+    """A benchmark that knows what its images show, so that a subject can be kept out of a training altogether."""
+
+    def shown(self, image: ImageRef) -> frozenset[str]:
+        """The subjects an image shows, as edits name them."""
         ...

@@ -37,6 +37,7 @@ from reground.phantom.world import (
     SIGNS,
     SIZES,
     SubjectSplit,
+    finding_text,
     phantom_world,
 )
 
@@ -139,6 +140,12 @@ class PhantomBenchmark:
     def probes(self, edit: Edit) -> Sequence[Probe]:
         """Every probe of an edit, in-scope probes first."""
         return tuple(_Prober(edit).all())
+
+    def shown(self, image: ImageRef) -> frozenset[str]:
+        """The findings and devices an image shows."""
+        keys = [uri_keys(frame) for frame in image.frames]
+        findings = {finding_text(key["organ"], key["sign"]) for key in keys if "sign" in key}
+        return frozenset(findings | {key["name"] for key in keys if "name" in key})
 
     @cached_property
     def _edits(self) -> dict[str, tuple[Edit, ...]]:

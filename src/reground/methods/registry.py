@@ -11,11 +11,38 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from reground.edits.misfits import accepted_words, shown
-from reground.errors import RecipeError, UnknownNameError, nearest
+from reground.errors import InputError, RecipeError, UnknownNameError, nearest
+from reground.methods.artifact import FitConfig, TrainedConfig, artifact_folder
 from reground.methods.base import Editor, MethodConfig
 from reground.models.base import Capability
 
-__all__ = ["METHODS", "MethodEntry", "create_config", "create_editor", "method_entry"]
+__all__ = [
+    "METHODS",
+    "FitEntry",
+    "MethodEntry",
+    "check_artifact",
+    "create_config",
+    "create_editor",
+    "create_fit_config",
+    "fit_entry",
+    "method_entry",
+    "trained_methods",
+]
+
+
+@dataclass(frozen=True)
+class FitEntry:
+    """How a trained method is trained.
+
+    Attributes:
+        config: ``module:Class`` of the settings; importing it must not import torch.
+        function: ``module:function``, called with model, data, settings and folder; returns the artifact.
+        preset: Settings that make this name a variant.
+    """
+
+    config: str
+    function: str
+    preset: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -28,6 +55,7 @@ class MethodEntry:
         needs: What the model must offer.
         summary: One line for a person.
         preset: Settings that make this name a variant of its editor.
+        fit: How it is trained before it can edit; None if it is not.
     """
 
     config: str
@@ -35,6 +63,7 @@ class MethodEntry:
     needs: frozenset[Capability]
     summary: str
     preset: Mapping[str, Any]
+    fit: FitEntry | None = None
 
 
 _CONTEXT: frozenset[Capability] = frozenset({"generate", "notes"})
@@ -83,6 +112,16 @@ METHODS: dict[str, MethodEntry] = {
         "Train a low-rank adapter on the model's own chain with the fact replaced, and the answer.",
         {"target": "chain"},
     ),
+    "mend": MethodEntry(
+        "reground.methods.mend.config:MendConfig",
+        "reground.methods.mend.editor:MendEditor",
+        _WEIGHTS,
+        "One step along the gradient of the new answer, transformed by a network trained for that.",
+        {},
+        FitEntry(
+            "reground.methods.mend.config:MendFitConfig", "reground.methods.mend.fit:fit_mend", {"target": "answer"}
+        ),
+    ),
 }
 
 
@@ -110,17 +149,73 @@ def create_config(name: str, settings: Mapping[str, Any] | None = None) -> Metho
         RecipeError: A setting is unknown, ill-typed, or fixed by the method's name.
     """
     entry = method_entry(name)
+    config: MethodConfig = _checked(name, entry.config, entry.preset, settings)
+    return config
+
+
+def trained_methods() -> tuple[str, ...]:
+    """Names of the methods that have to be trained before they can edit."""
+    return tuple(name for name, entry in METHODS.items() if entry.fit is not None)
+
+
+def fit_entry(name: str) -> FitEntry:
+    """How a method is trained.
+
+    Raises:
+        UnknownNameError: No method has that name.
+        InputError: It needs no training.
+    """
+    entry = method_entry(name).fit
+    if entry is None:
+        raise InputError(
+            f"method {name!r} was to be trained; it edits without having been.",
+            ", ".join(trained_methods()),
+            f"use {name!r} as it is.",
+        )
+    return entry
+
+
+def create_fit_config(name: str, settings: Mapping[str, Any] | None = None) -> FitConfig:
+    """The checked settings of a method's training; imports its config and nothing else of it.
+
+    Args:
+        name: A method that is trained.
+        settings: Fields that differ from their defaults.
+
+    Raises:
+        UnknownNameError: No such method.
+        InputError: It needs no training.
+        RecipeError: A setting is unknown, ill-typed, or fixed by the method's name.
+    """
+    entry = fit_entry(name)
+    config = _checked(name, entry.config, entry.preset, settings)
+    assert isinstance(config, FitConfig)
+    return config
+
+
+def check_artifact(name: str, settings: Mapping[str, Any] | None, model_name: str) -> None:
+    """Nothing, if a method needs no artifact for a model, or there is one; it is not read in full.
+
+    Raises:
+        ArtifactError: The method has not been trained for the model.
+    """
+    config = create_config(name, settings)
+    if isinstance(config, TrainedConfig):
+        artifact_folder(name, model_name, config.artifact)
+
+
+def _checked(name: str, config_path: str, preset: Mapping[str, Any], settings: Mapping[str, Any] | None) -> Any:
     given = dict(settings or {})
-    for key in given.keys() & entry.preset.keys():
-        if given[key] != entry.preset[key]:
+    for key in given.keys() & preset.keys():
+        if given[key] != preset[key]:
             raise RecipeError(
                 f"method {name!r} was given {key}={given[key]!r}.",
-                f"{key}={entry.preset[key]!r}, which is what the name {name!r} means",
+                f"{key}={preset[key]!r}, which is what the name {name!r} means",
                 f"drop {key!r} from the settings or choose another method name.",
             )
-    config_class: type[MethodConfig] = _load(entry.config)
+    config_class: type[MethodConfig] = _load(config_path)
     try:
-        return config_class.model_validate({**given, **entry.preset})
+        return config_class.model_validate({**given, **preset})
     except ValidationError as error:
         raise _misfit(name, config_class, error.errors(include_url=False)[0]) from error
 

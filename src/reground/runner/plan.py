@@ -9,7 +9,7 @@ from reground.benchmarks.registry import is_folder_name, open_benchmark
 from reground.benchmarks.validation import find_image_defects
 from reground.edits.records import Edit, Probe, Record
 from reground.errors import CapabilityError, InputError
-from reground.methods.registry import METHODS, create_config, method_entry
+from reground.methods.registry import METHODS, check_artifact, create_config, method_entry
 from reground.models.base import Query
 from reground.models.registry import check_placement, model_entry
 from reground.runner.recipe import Recipe
@@ -82,13 +82,14 @@ def probe_query(probe: Probe) -> Query:
 
 
 def check_capabilities(recipe: Recipe) -> None:
-    """Check every method's settings, and that the model offers what each of them needs.
+    """Check every method's settings, that the model offers what each of them needs, and that it has been trained.
 
     Raises:
         UnknownNameError: No such method or model.
         RecipeError: A setting of a method does not fit.
         InputError: A number format or a device was given for a model without weights.
         CapabilityError: A method needs what the model does not offer; names the methods that would work.
+        ArtifactError: A method has to be trained first.
     """
     check_placement(recipe.model, recipe.dtype, recipe.device)
     offered = model_entry(recipe.model).capabilities
@@ -102,6 +103,7 @@ def check_capabilities(recipe: Recipe) -> None:
                 f"methods that work with it: {', '.join(working)}",
                 f"choose one of them, or to use {name!r} load weights instead, e.g. --set model=hf:ORG/NAME.",
             )
+        check_artifact(name, settings, recipe.model)
 
 
 def load_workload(recipe: Recipe, benchmark: Benchmark | None = None) -> Workload:

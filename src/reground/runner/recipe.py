@@ -20,7 +20,7 @@ from reground.edits.records import Record, content_id
 from reground.errors import RecipeError, UnknownNameError
 from reground.evaluation.protocol import ProtocolSettings
 
-__all__ = ["BenchmarkChoice", "Recipe", "load_recipe", "recipe_names"]
+__all__ = ["BenchmarkChoice", "Recipe", "load_recipe", "read_settings", "recipe_names"]
 
 _METHODS = "a list of method names, or a mapping of each to its settings"
 _IS_RUN = re.compile(r"^benchmark\s*:", re.MULTILINE)
@@ -135,6 +135,18 @@ def load_recipe(name_or_path: str, overrides: Iterable[str] = ()) -> Recipe:
         return Recipe.model_validate(value)
     except ValidationError as error:
         raise _from_validation(error, f"recipe {source!r}") from error
+
+
+def read_settings(overrides: Iterable[str]) -> dict[str, Any]:
+    """Settings given as ``key=value`` each, the value read as YAML.
+
+    Raises:
+        RecipeError: One is not of this form.
+    """
+    value: dict[str, Any] = {}
+    for override in overrides:
+        _apply_override(value, override)
+    return value
 
 
 def _read_source(name_or_path: str) -> tuple[str, str]:

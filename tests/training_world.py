@@ -1,0 +1,84 @@
+"""A few edits with their probes, for trainings that take seconds on a tiny model."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from reground.edits.records import Edit, Expectation, ImageRef, Probe
+from reground.methods.artifact import Artifact, FitData, FitSample
+from reground.methods.registry import create_fit_config, fit_entry
+
+QUICK_FIT: dict[str, dict[str, Any]] = {
+    "mend": {
+        "num_steps": 4,
+        "validate_every": 2,
+        "batch_size": 2,
+        "max_new_tokens": 6,
+        "layers": [-1],
+        "rank": 8,
+        "step_size": 1e-2,
+    },
+}
+
+
+def probes_of(edit: Edit, other_image: str) -> tuple[Probe, ...]:
+    """The exact question, a rewording, and two questions the edit must leave alone."""
+    new = Expectation(kind="answer", answer=edit.new_answer)
+    same = Expectation(kind="unchanged")
+    shared: dict[str, Any] = {"edit_id": edit.id}
+    return (
+        Probe(kind="reliability", level="exact", question=edit.question, image=edit.image, expectation=new, **shared),
+        Probe(
+            kind="generality",
+            level="text_rephrase",
+            question=f"say: {edit.question}",
+            image=edit.image,
+            expectation=new,
+            **shared,
+        ),
+        Probe(
+            kind="text_locality",
+            level="other_subject",
+            distance="near",
+            question="which drug comes first?",
+            expectation=same,
+            **shared,
+        ),
+        Probe(
+            kind="image_locality",
+            level="look_alike",
+            distance="near",
+            question="what is this?",
+            image=ImageRef(frames=(other_image,)),
+            expectation=same,
+            **shared,
+        ),
+    )
+
+
+def fit_data_of(edits: Sequence[Edit], images: Sequence[str]) -> FitData:
+    """Training on the given edits, validation on the same ones under other subjects."""
+    others = [edit.model_copy(update={"subject": f"another {edit.subject}"}) for edit in edits]
+    return FitData(
+        benchmark="tiny",
+        version="1",
+        checksum="0",
+        split="train",
+        validation_split="calibration",
+        scored_splits=("test",),
+        training=tuple(FitSample(edit=edit, probes=probes_of(edit, images[3])) for edit in edits),
+        validation=tuple(FitSample(edit=edit, probes=probes_of(edit, images[2])) for edit in others),
+    )
+
+
+def quick_fit(method: str, model: Any, edits: Sequence[Edit], images: Sequence[str], folder: Path) -> Artifact:
+    """Train a method for a few steps."""
+    module, _, function = fit_entry(method).function.partition(":")
+    fit = getattr(importlib.import_module(module), function)
+    artifact: Artifact = fit(
+        model, fit_data_of(edits, images), create_fit_config(method, QUICK_FIT[method]), folder, method=method
+    )
+    return artifact
