@@ -21,6 +21,16 @@ QUICK_FIT: dict[str, dict[str, Any]] = {
         "rank": 8,
         "step_size": 1e-2,
     },
+    "serac": {
+        "num_steps": 30,
+        "validate_every": 10,
+        "batch_size": 2,
+        "learning_rate": 2e-2,
+        "scope_layer": -1,
+        "num_heads": 2,
+        "width": 16,
+        "rank": 2,
+    },
 }
 
 

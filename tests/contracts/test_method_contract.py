@@ -29,7 +29,7 @@ QUICK = {name: {**settings, "num_steps": 2} for name, settings in LEARNING.items
 WEIGHT_METHODS = sorted(name for name, entry in METHODS.items() if "weights" in entry.needs)
 ALL_METHODS = sorted(METHODS)
 #: Where a method that takes no Adam step can be broken off in the middle.
-BREAKS: dict[str, tuple[Any, str]] = {"mend": (torch.Tensor, "copy_")}
+BREAKS: dict[str, tuple[Any, str]] = {"mend": (torch.Tensor, "copy_"), "serac": (HfModel, "prompt_batch")}
 ONE_PIXEL = "data:image/gif;base64,R0lGODlhAQABAIAAAP///wAAACwAAAAAAQABAAACAkQBADs="
 
 

@@ -158,7 +158,7 @@ def test_the_divergence_is_that_of_distributions() -> None:
     assert float(divergence(before, before)) == pytest.approx(0.0, abs=1e-7)
 
 
-TRAINED = ["mend"]
+TRAINED = ["mend", "serac"]
 
 
 @pytest.mark.parametrize("name", TRAINED)

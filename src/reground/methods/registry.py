@@ -122,6 +122,14 @@ METHODS: dict[str, MethodEntry] = {
             "reground.methods.mend.config:MendFitConfig", "reground.methods.mend.fit:fit_mend", {"target": "answer"}
         ),
     ),
+    "serac": MethodEntry(
+        "reground.methods.serac.config:SeracConfig",
+        "reground.methods.serac.editor:SeracEditor",
+        _WEIGHTS | {"hidden_states", "notes"},
+        "Edits in a memory; a trained classifier picks the one a query concerns, a second model answers.",
+        {},
+        FitEntry("reground.methods.serac.config:SeracFitConfig", "reground.methods.serac.fit:fit_serac", {}),
+    ),
 }
 
 

@@ -374,6 +374,10 @@ class HfModel:
         self._vision_epoch += 1
         self.images.clear()
 
+    def prompt_batch(self, queries: Sequence[Query]) -> dict[str, torch.Tensor]:
+        """Inputs for one pass over prompts alone: as ``training_batch``, without completions and labels."""
+        return self._collate([self._prompt_row(query) for query in queries])
+
     @torch.no_grad()
     def training_batch(
         self, queries: Sequence[Query], completions: Sequence[str], *, ends: bool = True
