@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from reground.edits.records import Edit
 from reground.errors import ArtifactError, InputError, ModelError
-from reground.methods.artifact import Artifact, FitConfig, FitData, FitSample
+from reground.methods.artifact import Artifact, FitConfig, FitData, FitSample, shipped_folder
 from reground.methods.chain_target import edit_query
 from reground.methods.fitting import OwnOutputs, divergence, fit_artifact
 from reground.methods.identity import model_identity
@@ -237,6 +237,24 @@ def test_an_artifact_serves_its_own_model_alone(
         next(iter(model.layer_parameters(0).values())).mul_(1.001)
     with pytest.raises(ArtifactError, match="not those it was trained for"):
         create_editor(name, settings).apply(model, tiny_edits)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_the_artifact_that_ships_for_a_model_is_found(
+    name: str,
+    model: HfModel,
+    tiny_edits: list[Edit],
+    fitted: Callable[[str, str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("reground.methods.artifact._SHIPPED", tmp_path)
+    shutil.copytree(fitted(name, "idefics3"), shipped_folder(name, model.info.name))
+    check_artifact(name, {}, model.info.name)
+    with create_editor(name).apply(model, tiny_edits) as edited:
+        assert edited.cost.stored_bytes > 0
+    with pytest.raises(ArtifactError, match=rf"artifacts of '{name}' ship for tiny-idefics3"):
+        check_artifact(name, {}, "hf:org/name")
 
 
 def test_an_artifact_serves_its_model_with_other_edits_in_force(
