@@ -45,12 +45,13 @@ class MendFitConfig(FitConfig):
         max_new_tokens: Token budget of what the unedited model is asked to write before the training starts.
     """
 
+    num_steps: int = Field(default=1500, ge=1)
     target: TargetKind = "answer"
     layers: Annotated[tuple[int, ...], Field(min_length=1)] = (-3, -2, -1)
     modules: Annotated[tuple[str, ...], Field(min_length=1)] = ("mlp.up_proj", "mlp.down_proj")
     rank: int = Field(default=64, ge=1)
-    step_size: float = Field(default=1e-4, gt=0)
-    step_learning_rate: float = Field(default=1e-4, ge=0)
+    step_size: float = Field(default=1e-3, gt=0)
+    step_learning_rate: float = Field(default=1e-3, ge=0)
     edit_weight: float = Field(default=0.1, gt=0)
     num_in_scope: int = Field(default=2, ge=1)
     num_locality: int = Field(default=3, ge=1)

@@ -44,7 +44,7 @@ class SeracFitConfig(FitConfig):
         ends: Train on the end token after the answer.
     """
 
-    num_steps: int = Field(default=600, ge=1)
+    num_steps: int = Field(default=1200, ge=1)
     batch_size: int = Field(default=8, ge=1)
     scope_layer: int = -2
     num_heads: int = Field(default=4, ge=1)
