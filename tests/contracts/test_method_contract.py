@@ -23,8 +23,10 @@ LEARNING: dict[str, dict[str, float]] = {
     "lora": {"learning_rate": 2e-2, "num_steps": 60},
     "lora-chain": {"learning_rate": 2e-2, "num_steps": 60},
 }
+#: Demonstrations of whole sentences are long in a tokenizer that knows few words.
+CONTEXT: dict[str, dict[str, float]] = {"ike": {"max_words": 60}, "ike-gold": {"max_words": 60}}
 #: Enough to change the model, where it does not matter whether it learned.
-QUICK = {name: {**settings, "num_steps": 2} for name, settings in LEARNING.items()}
+QUICK = {name: {**settings, "num_steps": 2} for name, settings in LEARNING.items()} | CONTEXT
 WEIGHT_METHODS = sorted(name for name, entry in METHODS.items() if "weights" in entry.needs)
 ALL_METHODS = sorted(METHODS)
 ONE_PIXEL = "data:image/gif;base64,R0lGODlhAQABAIAAAP///wAAACwAAAAAAQABAAACAkQBADs="

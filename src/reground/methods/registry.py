@@ -55,6 +55,20 @@ METHODS: dict[str, MethodEntry] = {
         "The edit stated in every prompt, relevant or not.",
         {},
     ),
+    "ike": MethodEntry(
+        "reground.methods.ike.config:IkeConfig",
+        "reground.methods.ike.editor:IkeEditor",
+        _CONTEXT,
+        "Retrieved demonstrations and the retrieved new fact before the question.",
+        {"facts": "retrieved"},
+    ),
+    "ike-gold": MethodEntry(
+        "reground.methods.ike.config:IkeConfig",
+        "reground.methods.ike.editor:IkeEditor",
+        _CONTEXT,
+        "The same with the new fact always given, never retrieved: an upper bound.",
+        {"facts": "gold", "min_similarity": -1.0},
+    ),
     "ft": MethodEntry(
         "reground.methods.ft.config:FtConfig",
         "reground.methods.ft.editor:FtEditor",
