@@ -23,7 +23,7 @@ def test_adapters_go_into_the_text_model_alone(tiny_model: HfModel) -> None:
     assert len(adapter.parameters) == len(tiny_model.text_layers) * 2 * 2
     trained = {name for name, parameter in tiny_model.module.named_parameters() if parameter.requires_grad}
     assert trained == set(adapter.parameters)
-    adapter.detach()
+    adapter.undo()
     assert not any("lora" in name for name, _ in tiny_model.module.named_modules())
 
 
@@ -31,7 +31,7 @@ def test_one_layer_can_be_chosen(tiny_model: HfModel) -> None:
     adapter = AttachedAdapter(tiny_model, LoraConfig(rank=2, layers=(-1,), modules=("mlp.down_proj",)))
     assert len(adapter.parameters) == 2
     assert all(".layers.1.mlp.down_proj." in name for name in adapter.parameters)
-    adapter.detach()
+    adapter.undo()
 
 
 def test_a_part_that_is_not_linear_is_refused(tiny_model: HfModel, tiny_edits: list[Edit]) -> None:

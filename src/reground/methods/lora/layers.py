@@ -18,9 +18,9 @@ _ADAPTER_NAME = "reground"
 
 
 class AttachedAdapter:
-    """An adapter in a model's text layers, from construction until ``detach``.
+    """An adapter in a model's text layers, from construction until ``undo``.
 
-    The base weights are not touched. peft replaces each adapted layer by one that holds it; ``detach`` puts
+    The base weights are not touched. peft replaces each adapted layer by one that holds it; ``undo`` puts
     the held layers back and removes whatever else the injection left on the module.
 
     Args:
@@ -30,6 +30,8 @@ class AttachedAdapter:
     Raises:
         InputError: The model carries an adapter already, or a chosen module is not linear.
     """
+
+    trains_vision = False
 
     def __init__(self, model: HfModel, config: LoraConfig) -> None:
         self._module = model.module
@@ -58,7 +60,7 @@ class AttachedAdapter:
         try:
             inject_adapter_in_model(settings, self._module, adapter_name=_ADAPTER_NAME)
         except BaseException:
-            self.detach()
+            self.undo()
             raise
         self._module.train(self._is_training[0][1])
 
@@ -98,7 +100,12 @@ class AttachedAdapter:
             )
         set_peft_model_state_dict(self._module, dict(tensors), adapter_name=_ADAPTER_NAME)
 
-    def detach(self) -> None:
+    def settle(self) -> None:
+        """After training: the adapter asks for no gradients."""
+        for parameter in self.parameters.values():
+            parameter.requires_grad_(False)
+
+    def undo(self) -> None:
         """Put the module tree back as it was found, flags included."""
         for path, layer in self._originals.items():
             parent, _, leaf = path.rpartition(".")
