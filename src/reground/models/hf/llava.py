@@ -23,9 +23,9 @@ def _encode(module: Any, processor: Any, image: Image.Image) -> EncodedFrame:
 def _num_vision_layers(config: Any) -> int:
     """LLaVA takes the features before the tower's end: what lies behind them has no say."""
     chosen = config.vision_feature_layer
-    indices = [chosen] if isinstance(chosen, int) else list(chosen)
+    indices: list[int] = [chosen] if isinstance(chosen, int) else list(chosen)
     # Hidden state 0 is what enters the first layer, so state i needs i layers.
-    num_states = config.vision_config.num_hidden_layers + 1
+    num_states: int = config.vision_config.num_hidden_layers + 1
     return max(index % num_states for index in indices)
 
 
