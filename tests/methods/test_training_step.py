@@ -7,8 +7,10 @@ from typing import Any
 import pytest
 import torch
 
+from reground.edits.records import Edit
 from reground.errors import ModelError
-from reground.methods.training_step import completion_loss, fit_completions, seeded, trainable
+from reground.methods.chain_target import edit_query
+from reground.methods.training_step import completion_loss, fit_completions, prompt_last_loss, seeded, trainable
 from reground.models.base import Query
 from reground.models.hf.adapter import HfModel
 
@@ -28,6 +30,58 @@ def test_the_loss_is_that_of_a_forward_pass_over_all_positions(tiny_model: HfMod
     batch = tiny_model.training_batch(QUERIES, TEXTS)
     expected = tiny_model.module(**batch).loss
     torch.testing.assert_close(completion_loss(tiny_model.module, batch), expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.reference
+def test_every_token_of_a_target_is_predicted_at_the_prompts_last_token(tiny_model: HfModel) -> None:
+    """The mean over all target tokens y of -log p(y | prompt), rows of different lengths in one batch."""
+    losses = []
+    for query, text in zip(QUERIES, TEXTS, strict=True):
+        (row,) = tiny_model._completed_rows([query], [text], ends=False)
+        (prompt,) = [tiny_model._prompt_row(query)]
+        with torch.no_grad():
+            log_probs_V = tiny_model._forward([prompt], keep=1)[0, -1].log_softmax(-1)
+        losses += [-float(log_probs_V[token]) for token in row.ids[-row.num_completion :]]
+    found = prompt_last_loss(tiny_model.module, tiny_model.training_batch(QUERIES, TEXTS, ends=False))
+    assert float(found) == pytest.approx(sum(losses) / len(losses), abs=1e-4)
+
+
+@pytest.mark.reference
+def test_the_vision_side_gets_the_gradient_of_the_whole_model(tiny_model: HfModel, tiny_edits: list[Edit]) -> None:
+    """The derivative along a direction equals the difference quotient of the loss, the image encoded each time."""
+    query, target = edit_query(tiny_edits[0]), tiny_edits[0].new_answer.text
+    parameters = {**tiny_model.vision_layer_parameters(-1), **tiny_model.projector_parameters()}
+    tiny_model.module.double()
+
+    def loss() -> torch.Tensor:
+        return completion_loss(tiny_model.module, tiny_model.training_batch([query], [target], trains_vision=True))
+
+    generator = torch.Generator().manual_seed(0)
+    with trainable(parameters.values()):
+        loss().backward()  # type: ignore[no-untyped-call]
+        directions = {
+            name: torch.randn(parameter.shape, generator=generator, dtype=torch.float64)
+            for name, parameter in parameters.items()
+        }
+        slope = sum(float((parameters[name].grad * direction).sum()) for name, direction in directions.items())
+        assert all(bool(parameter.grad.any()) for parameter in parameters.values() if parameter.dim() > 1)
+    values = []
+    with torch.no_grad():
+        for step in (1e-4, -2e-4):
+            for name, direction in directions.items():
+                parameters[name].add_(step * direction)
+            values.append(float(loss()))
+    assert abs(slope) > 1e-4
+    assert (values[0] - values[1]) / 2e-4 == pytest.approx(slope, rel=1e-2)
+
+
+def test_images_that_are_encoded_for_training_go_past_the_cache(tiny_model: HfModel, tiny_edits: list[Edit]) -> None:
+    query, target = edit_query(tiny_edits[0]), tiny_edits[0].new_answer.text
+    live = tiny_model.training_batch([query], [target], trains_vision=True)
+    assert (tiny_model.images.num_hits, tiny_model.images.num_misses, tiny_model.images.held_bytes) == (0, 0, 0)
+    held = tiny_model.training_batch([query], [target])
+    assert not held["inputs_embeds"].requires_grad
+    torch.testing.assert_close(live["inputs_embeds"], held["inputs_embeds"])
 
 
 def test_only_what_is_trained_changes_and_gets_gradients(tiny_model: HfModel) -> None:

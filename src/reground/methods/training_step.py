@@ -5,7 +5,7 @@ Axes: B rows of a batch, T tokens, V vocabulary.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,10 +14,11 @@ from torch.nn import functional
 
 from reground.edits.records import Record
 from reground.errors import ModelError
+from reground.methods.training_config import Objective
 from reground.models.base import Query
 from reground.models.hf.adapter import HfModel
 
-__all__ = ["TrainingReport", "completion_loss", "fit_completions", "seeded", "trainable"]
+__all__ = ["TrainingReport", "completion_loss", "fit_completions", "prompt_last_loss", "seeded", "trainable"]
 
 _NO_LABEL = -100
 
@@ -80,6 +81,33 @@ def completion_loss(module: Any, batch: Mapping[str, torch.Tensor]) -> torch.Ten
     )
 
 
+def prompt_last_loss(module: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Mean of -log p(y | prompt) over the completion tokens y of a batch, each predicted at the prompt's last token.
+
+    Its minimum over distributions is not 0 for a completion of several tokens: for n different ones it is ln(n).
+
+    Args:
+        module: The model.
+        batch: What ``HfModel.training_batch`` returned.
+    """
+    labels_BT = batch["labels"]
+    is_target_BT = labels_BT != _NO_LABEL
+    first_B = is_target_BT.int().argmax(dim=1)
+    earliest = int(first_B.min())
+    inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
+    num_columns = labels_BT.shape[1] - earliest
+    logits_BTV = module(**inputs, use_cache=False, logits_to_keep=num_columns + 1, return_dict=True).logits
+    logits_BV = logits_BTV[torch.arange(len(first_B), device=first_B.device), first_B - earliest]
+    row, column = is_target_BT.nonzero(as_tuple=True)
+    return functional.cross_entropy(logits_BV[row].float(), labels_BT[row, column])
+
+
+_LOSSES: dict[Objective, Callable[[Any, Mapping[str, torch.Tensor]], torch.Tensor]] = {
+    "target_new": completion_loss,
+    "prompt_last": prompt_last_loss,
+}
+
+
 def fit_completions(
     model: HfModel,
     parameters: Mapping[str, torch.nn.Parameter],
@@ -92,6 +120,8 @@ def fit_completions(
     weight_decay: float,
     batch_size: int,
     ends: bool,
+    objective: Objective = "target_new",
+    trains_vision: bool = False,
 ) -> TrainingReport:
     """Train ``parameters`` in place with Adam until the completions follow their prompts.
 
@@ -110,12 +140,15 @@ def fit_completions(
         weight_decay: Adam's L2 penalty.
         batch_size: Queries in one step.
         ends: Train on the end token after each completion.
+        objective: Where the tokens of a completion are predicted.
+        trains_vision: ``parameters`` lie between an image and the text model: encode images anew at every step.
 
     Raises:
         ModelError: The loss or a trained parameter is no longer finite.
     """
     starts = range(0, len(queries), batch_size)
-    held = model.training_batch(queries, completions, ends=ends) if len(starts) == 1 else None
+    is_held = len(starts) == 1 and not trains_vision
+    held = model.training_batch(queries, completions, ends=ends) if is_held else None
     optimiser = torch.optim.Adam(parameters.values(), lr=learning_rate, weight_decay=weight_decay)
     num_taken = 0
     pass_losses: list[float] = []
@@ -125,8 +158,10 @@ def fit_completions(
             losses = []
             for start in starts:
                 chosen = slice(start, start + batch_size)
-                batch = held or model.training_batch(queries[chosen], completions[chosen], ends=ends)
-                loss = completion_loss(model.module, batch)
+                batch = held or model.training_batch(
+                    queries[chosen], completions[chosen], ends=ends, trains_vision=trains_vision
+                )
+                loss = _LOSSES[objective](model.module, batch)
                 losses.append(float(loss.detach()))
                 if losses[-1] < loss_floor:
                     continue

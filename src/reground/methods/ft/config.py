@@ -2,41 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from reground.methods.base import MethodConfig
-from reground.methods.chain_target import TargetKind
+from reground.methods.training_config import Objective, TrainingConfig
 
-__all__ = ["FtConfig"]
+__all__ = ["FtConfig", "ModelPart"]
+
+#: Where the trained weights are.
+ModelPart = Literal["text", "vision", "projector"]
 
 
-class FtConfig(MethodConfig):
+class FtConfig(TrainingConfig):
     """Which weights are trained, on what, and for how long.
 
     Attributes:
-        target: ``answer``: the new answer straight after the prompt, as the field does. ``chain``: the
-            model's own chain with the fact replaced, then the answer.
-        layers: Text layers; negative counts from the last.
-        modules: Parts of each layer, as paths within it, e.g. ``mlp`` or ``mlp.down_proj``.
-        learning_rate: Adam's step size.
-        num_steps: Passes over the edits at most; with one batch of edits, steps.
-        loss_floor: Mean loss per token, in nats, below which training stops.
-        weight_decay: Adam's L2 penalty.
-        batch_size: Edits in one step.
-        ends: Train on the end token after the target. For ``answer`` that is what teaches a model to answer
-            without thinking; without it the model is free to go on.
-        max_chain_tokens: Token budget of the model's own chain, for ``chain``.
+        part: ``text``: layers of the text model. ``vision``: layers of the vision tower. ``projector``: all of what
+            stands between the two.
+        objective: ``target_new``: each token of the target is predicted after those before it. ``prompt_last``: all
+            of them at the last token of the prompt.
+        layers: Layers of that part; negative counts from the last; None for the projector.
+        modules: Parts of each layer, as paths within it, e.g. ``mlp`` or ``mlp.down_proj``; None for the projector.
     """
 
-    target: TargetKind = "answer"
-    layers: Annotated[tuple[int, ...], Field(min_length=1)] = (-1,)
-    modules: Annotated[tuple[str, ...], Field(min_length=1)] = ("mlp",)
-    learning_rate: float = Field(default=1e-3, gt=0)
-    num_steps: int = Field(default=25, ge=1)
-    loss_floor: float = Field(default=1e-2, ge=0)
-    weight_decay: float = Field(default=0.0, ge=0)
-    batch_size: int = Field(default=16, ge=1)
-    ends: bool = True
-    max_chain_tokens: int = Field(default=96, ge=1)
+    part: ModelPart = "text"
+    objective: Objective = "target_new"
+    layers: Annotated[tuple[int, ...], Field(min_length=1)] | None = (-1,)
+    modules: Annotated[tuple[str, ...], Field(min_length=1)] | None = ("mlp",)
+
+    @model_validator(mode="after")
+    def _settings_take_effect(self) -> Self:
+        is_whole = self.part == "projector"
+        if (self.layers is None) != is_whole or (self.modules is None) != is_whole:
+            raise ValueError("`layers` and `modules` are null for the projector, and given for text and vision")
+        if self.objective == "prompt_last" and (self.target == "chain" or self.ends):
+            raise ValueError("objective='prompt_last' predicts the answer's tokens alone: target='answer', ends=false")
+        return self

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from peft import LoraConfig as PeftLoraConfig
 from peft import get_peft_model_state_dict, inject_adapter_in_model, set_peft_model_state_dict
 
 from reground.errors import InputError, ModelError
-from reground.methods.lora.config import LoraConfig
+from reground.methods.lora.config import LoraConfig, ModuleChoice
 from reground.models.hf.adapter import HfModel
 
 __all__ = ["AttachedAdapter"]
@@ -18,9 +18,9 @@ _ADAPTER_NAME = "reground"
 
 
 class AttachedAdapter:
-    """An adapter in a model's text layers, from construction until ``detach``.
+    """An adapter in a model's text layers, from construction until ``undo``.
 
-    The base weights are not touched. peft replaces each adapted layer by one that holds it; ``detach`` puts
+    The base weights are not touched. peft replaces each adapted layer by one that holds it; ``undo`` puts
     the held layers back and removes whatever else the injection left on the module.
 
     Args:
@@ -31,6 +31,8 @@ class AttachedAdapter:
         InputError: The model carries an adapter already, or a chosen module is not linear.
     """
 
+    trains_vision = False
+
     def __init__(self, model: HfModel, config: LoraConfig) -> None:
         self._module = model.module
         if hasattr(self._module, "peft_config"):
@@ -40,7 +42,7 @@ class AttachedAdapter:
                 "apply all edits in one call, or restore the first edited model before.",
             )
         layers = range(len(model.text_layers)) if config.layers is None else config.layers
-        paths = dict.fromkeys(model.layer_path(layer, part) for layer in layers for part in config.modules)
+        paths = dict.fromkeys(path for layer in layers for path in _paths(model, layer, config.modules))
         self._originals = {path: self._module.get_submodule(path) for path in paths}
         for path, layer in self._originals.items():
             if not isinstance(layer, torch.nn.Linear):
@@ -53,12 +55,16 @@ class AttachedAdapter:
         self._is_training = [(part, part.training) for part in self._module.modules()]
         self._attributes = set(vars(self._module))
         settings = PeftLoraConfig(
-            r=config.rank, lora_alpha=config.alpha, lora_dropout=0.0, bias="none", target_modules=list(paths)
+            r=config.rank,
+            lora_alpha=2 * config.rank if config.alpha is None else config.alpha,
+            lora_dropout=0.0,
+            bias="none",
+            target_modules=list(paths),
         )
         try:
             inject_adapter_in_model(settings, self._module, adapter_name=_ADAPTER_NAME)
         except BaseException:
-            self.detach()
+            self.undo()
             raise
         self._module.train(self._is_training[0][1])
 
@@ -98,7 +104,12 @@ class AttachedAdapter:
             )
         set_peft_model_state_dict(self._module, dict(tensors), adapter_name=_ADAPTER_NAME)
 
-    def detach(self) -> None:
+    def settle(self) -> None:
+        """After training: the adapter asks for no gradients."""
+        for parameter in self.parameters.values():
+            parameter.requires_grad_(False)
+
+    def undo(self) -> None:
         """Put the module tree back as it was found, flags included."""
         for path, layer in self._originals.items():
             parent, _, leaf = path.rpartition(".")
@@ -109,3 +120,16 @@ class AttachedAdapter:
             parameter.requires_grad_(flag)
         for part, flag in self._is_training:
             part.training = flag
+
+
+def _paths(model: HfModel, layer: int, modules: ModuleChoice | Sequence[str]) -> list[str]:
+    """Paths of the chosen parts of a text layer; for a preset, of its linear parts in order."""
+    if not isinstance(modules, str):
+        return [model.layer_path(layer, part) for part in modules]
+    whole, mlp = model.layer_path(layer), model.layer_path(layer, "mlp")
+    linear = [
+        f"{whole}.{name}"
+        for name, part in model.module.get_submodule(whole).named_modules()
+        if isinstance(part, torch.nn.Linear)
+    ]
+    return [path for path in linear if modules == "all" or path.startswith(f"{mlp}.") == (modules == "mlp")]

@@ -31,7 +31,7 @@ from transformers.utils import logging as progress
 
 from reground.edits.images import image_key, open_image
 from reground.edits.records import ImageRef
-from reground.errors import InputError, ModelError
+from reground.errors import CapabilityError, InputError, ModelError
 from reground.models.base import Capability, Delimiters, ModelInfo, Output, Query, TargetScore
 from reground.models.hf.checkpoint import (
     align_memory,
@@ -344,21 +344,24 @@ class HfModel:
         Raises:
             InputError: There is no such layer or part.
         """
-        num_layers = len(self.text_layers)
-        if not -num_layers <= layer < num_layers:
+        inner = self.family.mlp + part.removeprefix("mlp") if part.split(".")[0] == "mlp" else part
+        return self._path_in(self.family.text_layers, "text", layer, inner)
+
+    def _path_in(self, stack: str, kind: str, layer: int, part: str, num_read: int | None = None) -> str:
+        layers = self.module.get_submodule(stack)[:num_read]
+        if not -len(layers) <= layer < len(layers):
             raise InputError(
-                f"text layer {layer} of {self.info.name!r} was asked for.",
-                f"{-num_layers} to {num_layers - 1}",
+                f"{kind} layer {layer} of {self.info.name!r} was asked for.",
+                f"{-len(layers)} to {len(layers) - 1}",
                 "correct the method's `layers`.",
             )
-        inner = self.family.mlp + part.removeprefix("mlp") if part.split(".")[0] == "mlp" else part
-        path = f"{self.family.text_layers}.{layer % num_layers}" + (f".{inner}" if inner else "")
+        path = f"{stack}.{layer % len(layers)}" + (f".{part}" if part else "")
         try:
             self.module.get_submodule(path)
         except AttributeError as error:
-            parts = sorted(name for name, _ in self.text_layers[layer].named_modules() if name)
+            parts = sorted(name for name, _ in layers[layer].named_modules() if name)
             raise InputError(
-                f"the part {part!r} of text layer {layer} of {self.info.name!r} was asked for.",
+                f"the part {part!r} of {kind} layer {layer} of {self.info.name!r} was asked for.",
                 ", ".join(parts),
                 "correct the method's `modules`.",
             ) from error
@@ -366,21 +369,56 @@ class HfModel:
 
     def layer_parameters(self, layer: int, part: str = "mlp") -> dict[str, torch.nn.Parameter]:
         """Parameters of a part of a text layer, by their full names in ``module``."""
-        path = self.layer_path(layer, part)
+        return self._parameters_at(self.layer_path(layer, part))
+
+    def vision_layer_parameters(self, layer: int, part: str = "mlp") -> dict[str, torch.nn.Parameter]:
+        """Parameters of a part of a layer of the vision tower, by their full names in ``module``.
+
+        Args:
+            layer: Index from 0; negative counts from the last layer that the model reads.
+            part: Path within the layer.
+
+        Raises:
+            CapabilityError: The family does not say where those layers are.
+            InputError: There is no such layer or part.
+        """
+        stack = self._described(self.family.vision_layers, "the layers of the vision tower")
+        count = self.family.num_vision_layers
+        num_read = count(self.module.config) if count else None
+        return self._parameters_at(self._path_in(stack, "vision", layer, part, num_read))
+
+    def projector_parameters(self) -> dict[str, torch.nn.Parameter]:
+        """Parameters of what stands between vision tower and text model, by their full names in ``module``.
+
+        Raises:
+            CapabilityError: The family does not say where it is.
+        """
+        return self._parameters_at(self._described(self.family.projector, "the projector"))
+
+    def _parameters_at(self, path: str) -> dict[str, torch.nn.Parameter]:
         return {f"{path}.{name}": parameter for name, parameter in self.module.get_submodule(path).named_parameters()}
+
+    def _described(self, path: str | None, what: str) -> str:
+        if path is None:
+            raise CapabilityError(
+                f"{what} of {self.info.name!r} were to be changed; the family {self.family.name!r} does not name them.",
+                "a family that says where they are",
+                "state their path in the family's file in models/hf/, or train the text layers.",
+            )
+        return path
 
     def invalidate_images(self) -> None:
         """Forget all image features: to be called after any change to the tower or the connector."""
         self._vision_epoch += 1
         self.images.clear()
 
+    @torch.no_grad()
     def prompt_batch(self, queries: Sequence[Query]) -> dict[str, torch.Tensor]:
         """Inputs for one pass over prompts alone: as ``training_batch``, without completions and labels."""
         return self._collate([self._prompt_row(query) for query in queries])
 
-    @torch.no_grad()
     def training_batch(
-        self, queries: Sequence[Query], completions: Sequence[str], *, ends: bool = True
+        self, queries: Sequence[Query], completions: Sequence[str], *, ends: bool = True, trains_vision: bool = False
     ) -> dict[str, torch.Tensor]:
         """Inputs for one teacher-forced pass over all rows, to be used for any number of steps.
 
@@ -388,14 +426,17 @@ class HfModel:
             queries: What is asked.
             completions: What should be written after each prompt, delimiters included.
             ends: Put the end token after each completion, and train on it.
+            trains_vision: Encode the images here and now, with gradients, past the cache: for methods that train
+                tower or projector. Such a batch is good for one step.
 
         Returns:
             ``inputs_embeds`` (BTH, left-padded), ``attention_mask``, ``position_ids`` and ``labels`` (BT;
-            -100 outside the completion). The embeddings carry no gradient: they hold for methods that train
-            neither the token embeddings nor the vision side.
+            -100 outside the completion). Unless ``trains_vision``, the embeddings carry no gradient: they hold for
+            methods that train neither the token embeddings nor the vision side.
         """
-        rows = self._completed_rows(queries, completions, ends=ends)
-        batch = self._collate(rows)
+        with torch.set_grad_enabled(trains_vision):
+            rows = self._completed_rows(queries, completions, ends=ends, is_live=trains_vision)
+            batch = self._collate(rows)
         length = batch["attention_mask"].shape[1]
         labels_BT = torch.full((len(rows), length), _NO_LABEL, dtype=torch.long)
         for index, row in enumerate(rows):
@@ -407,9 +448,11 @@ class HfModel:
     def _rendered(self, query: Query) -> str:
         return _render(self.processor, query, self.info.name)
 
-    def _prompt_row(self, query: Query) -> _Row:
+    def _prompt_row(self, query: Query, *, is_live: bool = False) -> _Row:
         key = image_key(query.image) if query.image else ""
-        frames = self._frames(query.image, key) if query.image else ()
+        frames: tuple[EncodedFrame, ...] = ()
+        if query.image:
+            frames = self._encoded(query.image) if is_live else self._frames(query.image, key)
         text = self._rendered(query)
         if not query.is_thinking and self._adds_empty_chain:
             opening = "" if self.delimiters.template_opens_chain else self.delimiters.chain_open
@@ -437,7 +480,9 @@ class HfModel:
         features = tuple(frame.features_TH for frame in frames)
         return _Row(expanded, ids, features, image=key)
 
-    def _completed_rows(self, queries: Sequence[Query], completions: Sequence[str], *, ends: bool) -> list[_Row]:
+    def _completed_rows(
+        self, queries: Sequence[Query], completions: Sequence[str], *, ends: bool, is_live: bool = False
+    ) -> list[_Row]:
         if len(queries) != len(completions):
             raise InputError(
                 f"{len(completions)} completions were given for {len(queries)} queries.",
@@ -445,7 +490,7 @@ class HfModel:
                 "pair them up.",
             )
         return [
-            self._with_completion(self._prompt_row(query), completion, ends=ends)
+            self._with_completion(self._prompt_row(query, is_live=is_live), completion, ends=ends)
             for query, completion in zip(queries, completions, strict=True)
         ]
 
@@ -493,13 +538,14 @@ class HfModel:
         key = f"{self._vision_epoch}:{content_key}"
         frames = self.images.get(key)
         if frames is None:
-            # One frame at a time: features must not depend on which images happen to come together.
             with torch.no_grad():
-                frames = tuple(
-                    self.family.encode(self.module, self.processor, picture) for picture in open_image(image)
-                )
+                frames = self._encoded(image)
             self.images.put(key, frames)
         return frames
+
+    def _encoded(self, image: ImageRef) -> tuple[EncodedFrame, ...]:
+        # One frame at a time: features must not depend on which images happen to come together.
+        return tuple(self.family.encode(self.module, self.processor, picture) for picture in open_image(image))
 
     def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
         """Positions in batches of similar length, the longest first: what does not fit fails at once."""
@@ -507,7 +553,6 @@ class HfModel:
         for start in range(0, len(order), self.batch_size):
             yield order[start : start + self.batch_size]
 
-    @torch.no_grad()
     def _collate(self, rows: Sequence[_Row]) -> dict[str, torch.Tensor]:
         length = max(len(row.ids) for row in rows)
         ids_BT = torch.full((len(rows), length), self._pad_id, dtype=torch.long)

@@ -51,6 +51,9 @@ class Family:
         vision: The modules an image passes through before the text model; while these are unchanged, cached
             features hold.
         encode: Features and placeholder of one frame, from the module, the processor and the picture.
+        vision_layers: The list of layers of the vision tower; None where it has none.
+        num_vision_layers: From the config, how many of these the model reads, from the first on; None: all.
+        projector: What stands between tower and text model; None where it is no module of its own.
     """
 
     name: str
@@ -58,6 +61,9 @@ class Family:
     mlp: str
     vision: tuple[str, ...]
     encode: Callable[[Any, Any, Image.Image], EncodedFrame]
+    vision_layers: str | None = None
+    num_vision_layers: Callable[[Any], int] | None = None
+    projector: str | None = None
 
 
 def family_of(config: Any, source: str) -> Family:

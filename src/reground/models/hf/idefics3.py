@@ -30,4 +30,6 @@ FAMILY = Family(
     mlp="mlp",
     vision=("model.vision_model", "model.connector"),
     encode=_encode,
+    vision_layers="model.vision_model.encoder.layers",
+    projector="model.connector",
 )

@@ -20,10 +20,22 @@ def _encode(module: Any, processor: Any, image: Image.Image) -> EncodedFrame:
     return EncodedFrame(features_TH, processor.replace_image_token({"pixel_values": inputs["pixel_values"]}, 0))
 
 
+def _num_vision_layers(config: Any) -> int:
+    """LLaVA takes the features before the tower's end: what lies behind them has no say."""
+    chosen = config.vision_feature_layer
+    indices: list[int] = [chosen] if isinstance(chosen, int) else list(chosen)
+    # Hidden state 0 is what enters the first layer, so state i needs i layers.
+    num_states: int = config.vision_config.num_hidden_layers + 1
+    return max(index % num_states for index in indices)
+
+
 FAMILY = Family(
     name="llava",
     text_layers="model.language_model.layers",
     mlp="mlp",
     vision=("model.vision_tower", "model.multi_modal_projector"),
     encode=_encode,
+    vision_layers="model.vision_tower.encoder.layers",
+    num_vision_layers=_num_vision_layers,
+    projector="model.multi_modal_projector",
 )
