@@ -22,6 +22,7 @@ LEARNING: dict[str, dict[str, float]] = {
     "ft-chain": {"learning_rate": 1e-2, "num_steps": 60},
     "lora": {"learning_rate": 2e-2, "num_steps": 60},
     "lora-chain": {"learning_rate": 2e-2, "num_steps": 60},
+    "grace": {"num_steps": 100},
 }
 #: Enough to change the model, where it does not matter whether it learned.
 QUICK = {name: {**settings, "num_steps": 2} for name, settings in LEARNING.items()}

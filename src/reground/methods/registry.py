@@ -83,6 +83,13 @@ METHODS: dict[str, MethodEntry] = {
         "Train a low-rank adapter on the model's own chain with the fact replaced, and the answer.",
         {"target": "chain"},
     ),
+    "grace": MethodEntry(
+        "reground.methods.grace.config:GraceConfig",
+        "reground.methods.grace.editor:GraceEditor",
+        _WEIGHTS,
+        "A codebook at one layer: keys with radii, and values that take over within them.",
+        {},
+    ),
 }
 
 
