@@ -42,6 +42,9 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("grace", {"replacement": "last"}),
     ("grace", {"layer": -2}),
     ("grace", {"layer": -2, "replacement": "last"}),
+    ("wise", {}),
+    ("wise", {"statistic": "last"}),
+    ("wise", {"layer": -2}),
 ]
 
 
@@ -144,6 +147,7 @@ def _whole_model_each_step(edit: Edit) -> Iterator[None]:
 
     with (
         mock.patch("reground.methods.grace.editor.UpperLayers", WholeModel),
+        mock.patch("reground.methods.wise.editor.UpperLayers", WholeModel),
         mock.patch.object(WholeModel, "picture", picture),
         mock.patch.object(idefics3, "processed_image", prepared_once),
     ):

@@ -90,6 +90,13 @@ METHODS: dict[str, MethodEntry] = {
         "A codebook at one layer: keys with radii, and values that take over within them.",
         {},
     ),
+    "wise": MethodEntry(
+        "reground.methods.wise.config:WiseConfig",
+        "reground.methods.wise.editor:WiseEditor",
+        _WEIGHTS,
+        "A side memory beside one weight, and a router that sends each prompt through one of the two.",
+        {},
+    ),
 }
 
 
