@@ -100,6 +100,8 @@ class UpperLayers:
         self._num_kept = num_completion_columns(batch) + 1
         self._prompt_BT = prompt_tokens(batch)
         self._norm, self._head = _top(model)
+        self._kwargs: list[dict[str, Any]] = []
+        self._start_BCH = torch.empty(0)
         self._layers = list(model.text_layers)[layer % len(model.text_layers) :]
         is_cut = first_column > 0 and not model.edits_in_force and _attention(model) in _CUTTABLE_ATTENTION
         expected_BCV = self._run_whole(is_cut=is_cut)
@@ -131,7 +133,7 @@ class UpperLayers:
     @torch.no_grad()
     def _run_whole(self, *, is_cut: bool) -> torch.Tensor:
         """The model's own logits; on the way, what goes into the first of the layers, and the settings of each."""
-        self._kwargs: list[dict[str, Any]] = []
+        self._kwargs = []
 
         def keep(_: torch.nn.Module, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             settings = dict(kwargs)

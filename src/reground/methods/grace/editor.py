@@ -272,7 +272,8 @@ def _set_aside(earlier: AttachedCodebook | None) -> Iterator[None]:
 
 
 def _device(local: HfModel, path: str) -> torch.device:
-    return next(local.module.get_submodule(path).parameters()).device
+    device: torch.device = next(local.module.get_submodule(path).parameters()).device
+    return device
 
 
 def _base_tensors(local: HfModel, path: str) -> dict[str, torch.Tensor]:

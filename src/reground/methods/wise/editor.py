@@ -263,7 +263,7 @@ def _shard(place: _Place, pairs: Sequence[tuple[Query, str]], irrelevant: _Promp
 
     handle = place.module.register_forward_hook(use_side)
     side_HF.requires_grad_(True)
-    side_HF.register_hook(lambda gradient_HF: gradient_HF * mask_HF)
+    side_HF.register_hook(lambda gradient_HF: gradient_HF * mask_HF)  # type: ignore[no-untyped-call]
     try:
         report = descend(
             {"memory": side_HF},

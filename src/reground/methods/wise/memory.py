@@ -32,12 +32,12 @@ def activations(
         Models", the activation indicator |A(x) (W_v' - W_v)|_2. Differs: the paper leaves open how tokens are
         pooled; its released code uses the mean, and the maximum on long inputs at inference.
     """
-    norms_BT = (side_BTH - main_BTH).float().norm(dim=-1)
+    norms_BT: torch.Tensor = (side_BTH - main_BTH).float().norm(dim=-1)
     prompt_BT = prompt_BT.to(norms_BT.device)
     if statistic == "last":
         columns_T = torch.arange(prompt_BT.shape[1], device=norms_BT.device)
         ends_B = (columns_T * prompt_BT).argmax(dim=1)
-        return norms_BT[torch.arange(len(norms_BT), device=norms_BT.device), ends_B]
+        return norms_BT.take_along_dim(ends_B[:, None], dim=1)[:, 0]
     return (norms_BT * prompt_BT).sum(dim=1) / prompt_BT.sum(dim=1)
 
 
