@@ -26,11 +26,15 @@ LEARNING: dict[str, dict[str, float]] = {
     "ft-projector": {"learning_rate": 1e-2, "num_steps": 60},
     "lora": {"learning_rate": 2e-2, "num_steps": 60},
     "lora-chain": {"learning_rate": 2e-2, "num_steps": 60},
+    "grace": {"num_steps": 100},
+    "wise": {"learning_rate": 2e-2, "num_steps": 60, "num_irrelevant": 4},
 }
 #: Demonstrations of whole sentences are long in a tokenizer that knows few words.
 CONTEXT: dict[str, dict[str, float]] = {"ike": {"max_words": 60}, "ike-gold": {"max_words": 60}}
 #: Enough to change the model, where it does not matter whether it learned.
 QUICK = {name: {**settings, "num_steps": 2} for name, settings in LEARNING.items()} | CONTEXT
+#: Images that a method looks at besides those of the edits, each once: what wise trains its router on.
+OWN_IMAGES = {"wise": 3}
 WEIGHT_METHODS = sorted(name for name, entry in METHODS.items() if "weights" in entry.needs)
 ALL_METHODS = sorted(METHODS)
 #: Where a method that takes no Adam step can be broken off in the middle.
@@ -171,7 +175,7 @@ def test_an_edited_model_answers_like_any_model(name: str, tiny_model: HfModel, 
         assert method_entry(name).needs <= tiny_model.capabilities
 
 
-@pytest.mark.parametrize("name", ["ft", "lora"])
+@pytest.mark.parametrize("name", ["ft", "lora", "wise"])
 def test_training_on_the_answer_makes_it_the_most_likely_text(
     name: str, tiny_model: HfModel, tiny_edits: list[Edit]
 ) -> None:
@@ -323,7 +327,7 @@ def test_training_runs_the_vision_side_once_per_image_or_if_it_is_trained_once_p
     with apply(name, tiny_model, tiny_edits):
         pass
     handle.remove()
-    assert num_calls == (QUICK[name]["num_steps"] if name in VISION_METHODS else 1)
+    assert num_calls == (QUICK[name]["num_steps"] if name in VISION_METHODS else 1 + OWN_IMAGES.get(name, 0))
 
 
 @pytest.mark.parametrize("name", WEIGHT_METHODS)

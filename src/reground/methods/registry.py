@@ -165,6 +165,20 @@ METHODS: dict[str, MethodEntry] = {
         {},
         FitEntry("reground.methods.serac.config:SeracFitConfig", "reground.methods.serac.fit:fit_serac", {}),
     ),
+    "grace": MethodEntry(
+        "reground.methods.grace.config:GraceConfig",
+        "reground.methods.grace.editor:GraceEditor",
+        _WEIGHTS,
+        "A codebook at one layer: keys with radii, and values that take over within them.",
+        {},
+    ),
+    "wise": MethodEntry(
+        "reground.methods.wise.config:WiseConfig",
+        "reground.methods.wise.editor:WiseEditor",
+        _WEIGHTS,
+        "A side memory beside one weight, and a router that sends each prompt through one of the two.",
+        {},
+    ),
 }
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,9 +17,19 @@ from reground.edits.records import Record
 from reground.errors import ModelError
 from reground.methods.training_config import Objective
 from reground.models.base import Query
-from reground.models.hf.adapter import HfModel
+from reground.models.hf.adapter import HfModel, prompt_tokens
 
-__all__ = ["TrainingReport", "completion_loss", "fit_completions", "prompt_last_loss", "seeded", "trainable"]
+__all__ = [
+    "TrainingReport",
+    "completion_loss",
+    "descend",
+    "fit_completions",
+    "label_loss",
+    "num_completion_columns",
+    "prompt_last_loss",
+    "seeded",
+    "trainable",
+]
 
 _NO_LABEL = -100
 
@@ -71,13 +82,28 @@ def completion_loss(module: Any, batch: Mapping[str, torch.Tensor]) -> torch.Ten
         module: The model.
         batch: What ``HfModel.training_batch`` returned.
     """
-    labels_BT = batch["labels"]
-    first = int((labels_BT != _NO_LABEL).any(dim=0).nonzero()[0])
-    num_columns = labels_BT.shape[1] - first
     inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
+    num_columns = num_completion_columns(batch)
     logits_BTV = module(**inputs, use_cache=False, logits_to_keep=num_columns + 1, return_dict=True).logits
+    return label_loss(logits_BTV, batch)
+
+
+def num_completion_columns(batch: Mapping[str, torch.Tensor]) -> int:
+    """Columns of a training batch, counted from its end, that hold completion tokens."""
+    labels_BT = batch["labels"]
+    return labels_BT.shape[1] - int((labels_BT != _NO_LABEL).any(dim=0).nonzero()[0])
+
+
+def label_loss(logits_BTV: torch.Tensor, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Mean cross-entropy over the completion tokens of a batch, natural logarithm.
+
+    Args:
+        logits_BTV: Logits of the batch's last ``num_completion_columns(batch) + 1`` columns.
+        batch: What ``HfModel.training_batch`` returned.
+    """
+    labels_BT = batch["labels"][:, 1 - logits_BTV.shape[1] :]
     return functional.cross_entropy(
-        logits_BTV[:, :-1].flatten(0, 1).float(), labels_BT[:, first:].flatten(), ignore_index=_NO_LABEL
+        logits_BTV[:, :-1].flatten(0, 1).float(), labels_BT.flatten().to(logits_BTV.device), ignore_index=_NO_LABEL
     )
 
 
@@ -149,30 +175,69 @@ def fit_completions(
     starts = range(0, len(queries), batch_size)
     is_held = len(starts) == 1 and not trains_vision
     held = model.training_batch(queries, completions, ends=ends) if is_held else None
+
+    def loss_from(start: int) -> torch.Tensor:
+        chosen = slice(start, start + batch_size)
+        batch = held or model.training_batch(
+            queries[chosen], completions[chosen], ends=ends, trains_vision=trains_vision
+        )
+        with model.passing(prompt_tokens(batch)):
+            return _LOSSES[objective](model.module, batch)
+
+    return descend(
+        parameters,
+        [partial(loss_from, start) for start in starts],
+        learning_rate=learning_rate,
+        num_steps=num_steps,
+        loss_floor=loss_floor,
+        weight_decay=weight_decay,
+    )
+
+
+def descend(
+    parameters: Mapping[str, torch.nn.Parameter],
+    losses: Sequence[Callable[[], torch.Tensor]],
+    *,
+    learning_rate: float,
+    num_steps: int,
+    loss_floor: float,
+    weight_decay: float = 0.0,
+) -> TrainingReport:
+    """Train ``parameters`` in place with Adam until every loss is below the floor.
+
+    A pass takes one step on each loss that is not yet below the floor; training stops when a pass takes none.
+
+    Args:
+        parameters: What is trained, by name; nothing else receives gradients.
+        losses: Called once in each pass, one for each batch; each returns a scalar.
+        learning_rate: Adam's step size.
+        num_steps: Passes at most.
+        loss_floor: Loss below which a batch is left alone.
+        weight_decay: Adam's L2 penalty.
+
+    Raises:
+        ModelError: A loss or a trained parameter is no longer finite.
+    """
     optimiser = torch.optim.Adam(parameters.values(), lr=learning_rate, weight_decay=weight_decay)
     num_taken = 0
     pass_losses: list[float] = []
     has_converged = False
     with trainable(parameters.values()):
         for _ in range(num_steps):
-            losses = []
-            for start in starts:
-                chosen = slice(start, start + batch_size)
-                batch = held or model.training_batch(
-                    queries[chosen], completions[chosen], ends=ends, trains_vision=trains_vision
-                )
-                loss = _LOSSES[objective](model.module, batch)
-                losses.append(float(loss.detach()))
-                if losses[-1] < loss_floor:
+            values = []
+            for loss_of_batch in losses:
+                loss = loss_of_batch()
+                values.append(float(loss.detach()))
+                if values[-1] < loss_floor:
                     continue
                 if not torch.isfinite(loss):
-                    raise _diverged(f"the loss is {losses[-1]} after {num_taken} steps", learning_rate)
+                    raise _diverged(f"the loss is {values[-1]} after {num_taken} steps", learning_rate)
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
                 num_taken += 1
-            pass_losses.append(sum(losses) / len(losses))
-            has_converged = all(loss_value < loss_floor for loss_value in losses)
+            pass_losses.append(sum(values) / len(values))
+            has_converged = all(value < loss_floor for value in values)
             if has_converged:
                 break
     for name, parameter in parameters.items():

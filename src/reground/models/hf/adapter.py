@@ -48,7 +48,7 @@ from reground.models.hf.image_cache import ImageCache
 from reground.models.hf.sampling import SeededSampling, sample_seed
 from reground.models.prompts import prompt_text
 
-__all__ = ["HfModel", "load_hf_model"]
+__all__ = ["HfModel", "Pass", "load_hf_model", "prompt_tokens"]
 
 _log = logging.getLogger(__name__)
 
@@ -186,6 +186,30 @@ class _Row:
     image: str = ""
 
 
+@dataclass(frozen=True, eq=False)
+class Pass:
+    """One batch on its way through the model: first its prompts, then, with a cache, each token it is continued by.
+
+    All forward calls of one generation belong to one pass; every other forward call is a pass of its own.
+
+    Attributes:
+        prompt_BT: True where the first call holds the prompts' own tokens: neither padding nor completion.
+    """
+
+    prompt_BT: torch.Tensor
+
+    @property
+    def prompt_ends_B(self) -> torch.Tensor:
+        """Column of each row's last prompt token in the first call."""
+        columns_T = torch.arange(self.prompt_BT.shape[1], device=self.prompt_BT.device)
+        return (columns_T * self.prompt_BT).argmax(dim=1)
+
+
+def prompt_tokens(batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """True (BT) on the prompts' own tokens of what ``HfModel.training_batch`` returned."""
+    return (batch["attention_mask"] == 1) & (batch["labels"] == _NO_LABEL)
+
+
 class HfModel:
     """A loaded model. ``load_hf_model`` makes one; methods reach its weights through the members below.
 
@@ -196,6 +220,8 @@ class HfModel:
         images: The cache of image features.
         batch_size: Rows in one pass.
         edits_in_force: Weight edits now applied, oldest first; kept by the methods so that they are undone in order.
+        current_pass: The batch that is on its way through the module; None between passes. Edits that treat a
+            prompt's last token, or a row as a whole, read it in their hooks.
     """
 
     def __init__(
@@ -215,6 +241,7 @@ class HfModel:
         self.images = ImageCache(image_cache_bytes)
         self.batch_size = batch_size
         self.edits_in_force: list[object] = []
+        self.current_pass: Pass | None = None
         self._info = info
         self._delimiters = delimiters
         self._vision_epoch = 0
@@ -443,6 +470,34 @@ class HfModel:
             labels_BT[index, length - row.num_completion :] = torch.tensor(row.ids[-row.num_completion :])
         return {**batch, "labels": labels_BT.to(self.device)}
 
+    @contextmanager
+    def passing(self, prompt_BT: torch.Tensor) -> Iterator[Pass]:
+        """A pass for the forward calls inside the block: to be opened around every direct call of ``module``.
+
+        Args:
+            prompt_BT: True on the prompts' own tokens, e.g. what ``prompt_tokens`` says of a training batch.
+        """
+        outer = self.current_pass
+        self.current_pass = Pass(prompt_BT)
+        try:
+            yield self.current_pass
+        finally:
+            self.current_pass = outer
+
+    def require_pass(self) -> Pass:
+        """The batch that is on its way through the module.
+
+        Raises:
+            ModelError: ``module`` was called directly, so that it is not known where each prompt ends.
+        """
+        if self.current_pass is None:
+            raise ModelError(
+                f"the module of {self.info.name!r} was called directly while an edit in force asks where prompts end.",
+                "generate, score and fingerprint of the model, or a call inside `with model.passing(prompt_BT)`",
+                "open a pass around the call, or restore the edit first.",
+            )
+        return self.current_pass
+
     # Prompts, batches, passes.
 
     def _rendered(self, query: Query) -> str:
@@ -576,9 +631,11 @@ class HfModel:
 
     def _forward(self, rows: Sequence[_Row], *, keep: int) -> torch.Tensor:
         """Logits (BTV) of the last ``keep`` positions only: prompts are long and vocabularies large."""
-        logits_BTV: torch.Tensor = self.module(
-            **self._collate(rows), use_cache=False, logits_to_keep=keep, return_dict=True
-        ).logits
+        batch = self._collate(rows)
+        with self.passing(_prompt_tokens(batch, rows)):
+            logits_BTV: torch.Tensor = self.module(
+                **batch, use_cache=False, logits_to_keep=keep, return_dict=True
+            ).logits
         return logits_BTV
 
     @torch.no_grad()
@@ -599,9 +656,11 @@ class HfModel:
             pad_token_id=self._pad_id,
         )
         noise = [SeededSampling(seeds, temperature, self.device)] if temperature > 0 else []
-        ids_BT = self.module.generate(
-            **self._collate(rows), generation_config=settings, logits_processor=LogitsProcessorList(noise)
-        )
+        batch = self._collate(rows)
+        with self.passing(_prompt_tokens(batch, rows)):
+            ids_BT = self.module.generate(
+                **batch, generation_config=settings, logits_processor=LogitsProcessorList(noise)
+            )
         return [self._output(ids) for ids in ids_BT.tolist()]
 
     def _output(self, ids: list[int]) -> Output:
@@ -609,6 +668,13 @@ class HfModel:
         written = [token for token in ids[: ends[0] if ends else len(ids)] if token != self._pad_id]
         text = self.processor.tokenizer.decode(written, skip_special_tokens=False, clean_up_tokenization_spaces=False)
         return Output(text=text, num_tokens=len(written), is_truncated=not ends)
+
+
+def _prompt_tokens(batch: Mapping[str, torch.Tensor], rows: Sequence[_Row]) -> torch.Tensor:
+    prompt_BT = batch["attention_mask"] == 1
+    for row_T, row in zip(prompt_BT, rows, strict=True):
+        row_T[len(row_T) - row.num_completion :] = False
+    return prompt_BT
 
 
 def _render(processor: Any, query: Query, source: str) -> str:

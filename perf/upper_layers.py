@@ -1,0 +1,158 @@
+"""How much it saves to compute image features and lower layers once for an edit, in one run.
+
+The comparison is the plain loop: the same editor, the same steps, but every step runs the vision tower and the whole
+text model again, as published ports do (the picture's pixels are prepared once in both). Both reach the same loss.
+
+    python perf/upper_layers.py                        phantom-med, edits of the tuning split
+    python perf/upper_layers.py --edits 4 --steps 20
+
+Prints one JSON object. Seconds are the best of the repeats; ``cpu_s`` is the process's own time, which is what counts
+on a machine that is busy with something else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import torch
+
+from reground.benchmarks.phantom import PhantomBenchmark
+from reground.edits.images import open_image
+from reground.edits.records import Edit
+from reground.methods.registry import create_editor
+from reground.methods.training_step import completion_loss
+from reground.models.hf import idefics3
+from reground.models.hf.adapter import HfModel, prompt_tokens
+from reground.models.registry import load_model
+
+#: Method, and settings that name where it edits.
+CASES: list[tuple[str, dict[str, Any]]] = [
+    ("grace", {}),
+    ("grace", {"replacement": "last"}),
+    ("grace", {"layer": -2}),
+    ("grace", {"layer": -2, "replacement": "last"}),
+    ("wise", {}),
+    ("wise", {"statistic": "last"}),
+    ("wise", {"layer": -2}),
+]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--edits", type=int, default=3, help="visual edits to time")
+    parser.add_argument("--steps", type=int, default=20, help="training steps for each edit")
+    parser.add_argument("--repeats", type=int, default=2, help="the best of this many runs counts")
+    given = parser.parse_args()
+    model = load_model("phantom-med", device="cpu")
+    assert isinstance(model, HfModel)
+    every = PhantomBenchmark().edits("calibration", 8 * given.edits)
+    edits = [edit for edit in every if edit.image is not None][: given.edits]
+    rows = [_compared(model, edits, name, settings, given.steps, given.repeats) for name, settings in CASES]
+    result = {
+        "model": model.info.name,
+        "text_layers": len(model.text_layers),
+        "threads": torch.get_num_threads(),
+        "num_edits": len(edits),
+        "num_steps": given.steps,
+        "rows": rows,
+    }
+    print(json.dumps(result, indent=2))
+
+
+def _compared(
+    model: HfModel, edits: list[Edit], name: str, settings: Mapping[str, Any], num_steps: int, repeats: int
+) -> dict[str, Any]:
+    editor = create_editor(name, {**settings, "num_steps": num_steps, "loss_floor": 0.0})
+    upper, plain = [], []
+    gaps = []
+    for edit in edits:
+
+        def apply(edit: Edit = edit) -> float:
+            with editor.apply(model, [edit]) as edited:
+                details = edited.details  # type: ignore[attr-defined]
+                return float((details.get("places") or [details])[0]["training"]["last_loss"])
+
+        ours = _best(apply, repeats)
+        with _whole_model_each_step(edit):
+            theirs = _best(apply, repeats)
+        upper.append(ours)
+        plain.append(theirs)
+        gaps.append(abs(ours["loss"] - theirs["loss"]))
+    return {
+        "method": name,
+        "settings": dict(settings),
+        **{f"upper_{key}": round(statistics.median(run[key] for run in upper), 4) for key in ("wall_s", "cpu_s")},
+        **{f"plain_{key}": round(statistics.median(run[key] for run in plain), 4) for key in ("wall_s", "cpu_s")},
+        **{
+            f"times_faster_{key.removesuffix('_s')}": round(
+                statistics.median(p[key] / u[key] for p, u in zip(plain, upper, strict=True)), 2
+            )
+            for key in ("wall_s", "cpu_s")
+        },
+        "largest_loss_gap": max(gaps),
+    }
+
+
+def _best(apply: Callable[[], float], repeats: int) -> dict[str, float]:
+    runs = []
+    for _ in range(repeats):
+        wall_s, cpu_s = time.perf_counter(), time.process_time()
+        loss = apply()
+        runs.append({"wall_s": time.perf_counter() - wall_s, "cpu_s": time.process_time() - cpu_s, "loss": loss})
+    return {key: min(run[key] for run in runs) for key in ("wall_s", "cpu_s", "loss")}
+
+
+class WholeModel:
+    """In the place of ``UpperLayers``: the tower and the whole text model at every call."""
+
+    picture: Any = None
+
+    def __init__(self, model: HfModel, layer: int, batch: Mapping[str, torch.Tensor], *, first_column: int = 0) -> None:
+        self._model = model
+        self._batch = batch
+        with torch.no_grad():
+            self.loss()
+
+    def loss(self) -> torch.Tensor:
+        with torch.no_grad():
+            self._model.family.encode(self._model.module, self._model.processor, self.picture)
+        with self._model.passing(prompt_tokens(self._batch)):
+            return completion_loss(self._model.module, self._batch)
+
+
+@contextmanager
+def _whole_model_each_step(edit: Edit) -> Iterator[None]:
+    assert edit.image is not None
+    (picture,) = open_image(edit.image)
+    prepare = idefics3.processed_image
+    held: list[Any] = []
+
+    def prepared_once(processor: Any, image: Any, **options: Any) -> Any:
+        if image is not picture:
+            return prepare(processor, image, **options)
+        if not held:
+            held.append(prepare(processor, image, **options))
+        return held[0]
+
+    with (
+        mock.patch("reground.methods.grace.editor.UpperLayers", WholeModel),
+        mock.patch("reground.methods.wise.editor.UpperLayers", WholeModel),
+        mock.patch.object(WholeModel, "picture", picture),
+        mock.patch.object(idefics3, "processed_image", prepared_once),
+    ):
+        yield
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,229 @@
+"""The upper layers of a text model, run again and again on hidden states that were computed once.
+
+An edit of one layer changes nothing below that layer, and nothing in the columns before the first one it touches: a
+causal model reads to the left. So image features, the lower layers, and the keys and values of the untouched columns
+are computed once for an edit, however many steps its training takes.
+
+Axes: B rows of a batch, T tokens, C columns that are run again, V vocabulary, H hidden width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import Cache
+
+from reground.errors import CapabilityError, InputError, ModelError
+from reground.methods.training_step import label_loss, num_completion_columns
+from reground.models.hf.adapter import HfModel, prompt_tokens
+
+__all__ = ["ModuleRecord", "UpperLayers", "recorded"]
+
+#: Attention implementations whose masks are tensors that can be cut.
+_CUTTABLE_ATTENTION = ("sdpa", "eager")
+
+
+@dataclass
+class ModuleRecord:
+    """What went into a module and what came out of it, at its first call inside the block.
+
+    Attributes:
+        input_BTH: The first positional input.
+        output_BTH: The output.
+    """
+
+    input_BTH: torch.Tensor | None = None
+    output_BTH: torch.Tensor | None = None
+
+    @property
+    def tensors(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Input and output, once the module has been called."""
+        assert self.input_BTH is not None and self.output_BTH is not None
+        return self.input_BTH, self.output_BTH
+
+
+@contextmanager
+def recorded(model: HfModel, path: str) -> Iterator[ModuleRecord]:
+    """A record of the first call of the module at ``path`` inside the block.
+
+    Raises:
+        InputError: The module does not turn one tensor of hidden states, rows by tokens by width, into another.
+    """
+    record = ModuleRecord()
+
+    def keep(_: torch.nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        if record.input_BTH is not None:
+            return
+        pair = (*inputs[:1], output)
+        if not (len(pair) == 2 and all(isinstance(tensor, torch.Tensor) and tensor.ndim == 3 for tensor in pair)):
+            raise InputError(
+                f"the module {path!r} of {model.info.name!r} was to be edited; it is called with more than one tensor.",
+                "a module from hidden states to hidden states, such as mlp or mlp.down_proj",
+                "correct the method's `module`.",
+            )
+        record.input_BTH, record.output_BTH = inputs[0].detach(), output.detach()
+
+    handle = model.module.get_submodule(path).register_forward_hook(keep)
+    try:
+        yield record
+    finally:
+        handle.remove()
+
+
+class UpperLayers:
+    """One teacher-forced batch, from the input of a text layer to the loss; everything below it computed once.
+
+    The weights of these layers, and hooks on their modules, take effect at every call; what is below, and what is to
+    the left of ``first_column``, is as it was at construction. With other edits in force no column is left out.
+
+    Args:
+        model: The model.
+        layer: The lowest text layer that is run again; negative counts from the last.
+        batch: What ``HfModel.training_batch`` returned.
+        first_column: The first column that the edit can change. At most the one before the first completion token.
+
+    Attributes:
+        first_column: The first column that is run again; hooks see the columns from it on.
+
+    Raises:
+        CapabilityError: The text model has no final norm or no output layer where its family keeps them.
+        ModelError: The layers do not reproduce the model's own logits.
+    """
+
+    def __init__(self, model: HfModel, layer: int, batch: Mapping[str, torch.Tensor], *, first_column: int = 0) -> None:
+        self._model = model
+        self._batch = batch
+        self._num_kept = num_completion_columns(batch) + 1
+        self._prompt_BT = prompt_tokens(batch)
+        self._norm, self._head = _top(model)
+        self._kwargs: list[dict[str, Any]] = []
+        self._start_BCH = torch.empty(0)
+        self._layers = list(model.text_layers)[layer % len(model.text_layers) :]
+        is_cut = first_column > 0 and not model.edits_in_force and _attention(model) in _CUTTABLE_ATTENTION
+        expected_BCV = self._run_whole(is_cut=is_cut)
+        if is_cut:
+            cut = [_cut(kwargs, layer, first_column) for kwargs, layer in zip(self._kwargs, self._layers, strict=True)]
+            is_cut = None not in cut
+            if is_cut:
+                self._kwargs = [kwargs for kwargs in cut if kwargs is not None]
+        self.first_column = first_column if is_cut else 0
+        self._start_BCH = self._start_BCH[:, self.first_column :]
+        self._prompt_BC = self._prompt_BT[:, self.first_column :]
+        with torch.no_grad():
+            self._check(self.logits(), expected_BCV)
+
+    def logits(self) -> torch.Tensor:
+        """Logits (BCV) of the columns that predict a completion token, and of the last one."""
+        hidden_BCH = self._start_BCH
+        with self._model.passing(self._prompt_BC):
+            for layer, kwargs in zip(self._layers, self._kwargs, strict=True):
+                output = layer(hidden_BCH, **kwargs)
+                hidden_BCH = output[0] if isinstance(output, tuple) else output
+        logits_BCV: torch.Tensor = self._head(self._norm(hidden_BCH[:, -self._num_kept :]))
+        return logits_BCV
+
+    def loss(self) -> torch.Tensor:
+        """Mean cross-entropy over the completion tokens, natural logarithm."""
+        return label_loss(self.logits(), self._batch)
+
+    @torch.no_grad()
+    def _run_whole(self, *, is_cut: bool) -> torch.Tensor:
+        """The model's own logits; on the way, what goes into the first of the layers, and the settings of each."""
+        self._kwargs = []
+
+        def keep(_: torch.nn.Module, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            settings = dict(kwargs)
+            hidden_BTH = inputs[0] if inputs else settings.pop("hidden_states")
+            if not self._kwargs:
+                self._start_BCH = hidden_BTH.detach()
+            self._kwargs.append(settings)
+
+        inputs = {name: tensor for name, tensor in self._batch.items() if name != "labels"}
+        with ExitStack() as stack:
+            for layer in self._layers:
+                handle = layer.register_forward_pre_hook(keep, with_kwargs=True)
+                stack.callback(handle.remove)
+            stack.enter_context(self._model.passing(self._prompt_BT))
+            logits_BCV: torch.Tensor = self._model.module(
+                **inputs, use_cache=is_cut, logits_to_keep=self._num_kept, return_dict=True
+            ).logits
+        return logits_BCV
+
+    def _check(self, logits_BCV: torch.Tensor, expected_BCV: torch.Tensor) -> None:
+        counted = self._batch["attention_mask"][:, -self._num_kept :].to(logits_BCV.device) == 1
+        gap = float((logits_BCV - expected_BCV)[counted].abs().max())
+        # Far above rounding in any number format, far below what a missing or doubled part would make.
+        allowed = torch.finfo(logits_BCV.dtype).eps ** 0.5 * float(expected_BCV[counted].abs().max())
+        if not gap <= allowed:
+            raise ModelError(
+                f"the upper {len(self._layers)} layers of {self._model.info.name!r}, run by themselves, miss the "
+                f"model's own logits by {gap:.3g}.",
+                f"a gap of at most {allowed:.3g}: layers, final norm and output layer that follow one another",
+                "use a method that trains through the whole model, such as ft or lora.",
+            )
+
+
+def _attention(model: HfModel) -> str | None:
+    name: str | None = getattr(model.module.config.get_text_config(), "_attn_implementation", None)
+    return name
+
+
+def _top(model: HfModel) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    text_model = model.module.get_submodule(model.family.text_layers.rpartition(".")[0])
+    norm = getattr(text_model, "norm", None)
+    head = model.module.get_output_embeddings()
+    if norm is None or head is None:
+        raise CapabilityError(
+            f"the upper text layers of {model.info.name!r} were to be run by themselves; "
+            f"it has no {'final norm' if norm is None else 'output layer'} beside them.",
+            f"a text model with `norm` beside `{model.family.text_layers}`, and output embeddings",
+            "use a method that trains through the whole model, such as ft or lora.",
+        )
+    return norm, head
+
+
+class _Prefix(Cache):  # type: ignore[misc]
+    """Keys and values of the columns to the left, the same at every call: nothing is added to them."""
+
+    def __init__(self, keys: torch.Tensor, values: torch.Tensor) -> None:
+        self._keys = keys
+        self._values = values
+
+    def update(
+        self, key_states: torch.Tensor, value_states: torch.Tensor, *_: Any, **__: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The columns to the left, and after them the ones that are run."""
+        return torch.cat([self._keys, key_states], dim=-2), torch.cat([self._values, value_states], dim=-2)
+
+
+def _cut(kwargs: Mapping[str, Any], layer: torch.nn.Module, first: int) -> dict[str, Any] | None:
+    """A layer's settings for the columns from ``first`` on; None if its cache does not hold every column."""
+    (cache_name,) = [name for name, value in kwargs.items() if isinstance(value, Cache)]
+    held = kwargs[cache_name].layers[layer.self_attn.layer_idx]  # type: ignore[union-attr]
+    cos_BTH, sin_BTH = kwargs["position_embeddings"]
+    num_columns = cos_BTH.shape[-2]
+    if held.keys.shape[-2] != num_columns:
+        return None
+    cut = dict(kwargs)
+    cut[cache_name] = _Prefix(held.keys[..., :first, :].clone(), held.values[..., :first, :].clone())
+    cut["position_embeddings"] = (cos_BTH[..., first:, :], sin_BTH[..., first:, :])
+    for name in ("position_ids", "cache_position"):
+        if isinstance(kwargs.get(name), torch.Tensor):
+            cut[name] = kwargs[name][..., first:]
+    mask = kwargs.get("attention_mask")
+    cut["attention_mask"] = (
+        _causal_mask(num_columns, first, cos_BTH) if mask is None else mask[..., first:, :num_columns]
+    )
+    return cut
+
+
+def _causal_mask(num_columns: int, first: int, like: torch.Tensor) -> torch.Tensor:
+    """What is added to attention scores of the columns from ``first`` on: no column reads to its right."""
+    columns_T = torch.arange(num_columns, device=like.device)
+    is_right_CT = columns_T[None, :] > columns_T[first:, None]
+    mask = torch.zeros(is_right_CT.shape, dtype=like.dtype, device=like.device)
+    return mask.masked_fill(is_right_CT, torch.finfo(like.dtype).min)[None, None]

@@ -1,0 +1,93 @@
+"""Side memories: what activates them, the loss that keeps edits and other prompts apart, and how they are merged.
+
+Axes: B rows of a batch, E edits, I irrelevant prompts, T tokens, S shards, H width of the module's output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from reground.methods.wise.config import Statistic
+
+__all__ = ["activations", "random_mask", "routing_loss", "ties_merge"]
+
+
+def activations(
+    side_BTH: torch.Tensor, main_BTH: torch.Tensor, prompt_BT: torch.Tensor, statistic: Statistic
+) -> torch.Tensor:
+    """How much a side memory would change each row's prompt (B, float32): the one statistic that routing knows.
+
+    Training and inference both call this, on prompt tokens alone: a completion is not known when a row is routed.
+
+    Args:
+        side_BTH: The module's output with the side memory.
+        main_BTH: Its output without.
+        prompt_BT: True on the prompts' own tokens.
+        statistic: ``mean``: of the norm of the difference over the prompt's tokens. ``last``: at its last token.
+
+    Source:
+        Wang et al., 2024, "WISE: Rethinking the Knowledge Memory for Lifelong Model Editing of Large Language
+        Models", the activation indicator |A(x) (W_v' - W_v)|_2. Differs: the paper leaves open how tokens are
+        pooled; its released code uses the mean, and the maximum on long inputs at inference.
+    """
+    norms_BT: torch.Tensor = (side_BTH - main_BTH).float().norm(dim=-1)
+    prompt_BT = prompt_BT.to(norms_BT.device)
+    if statistic == "last":
+        columns_T = torch.arange(prompt_BT.shape[1], device=norms_BT.device)
+        ends_B = (columns_T * prompt_BT).argmax(dim=1)
+        return norms_BT.take_along_dim(ends_B[:, None], dim=1)[:, 0]
+    return (norms_BT * prompt_BT).sum(dim=1) / prompt_BT.sum(dim=1)
+
+
+def routing_loss(
+    edits_E: torch.Tensor, irrelevant_I: torch.Tensor, *, alpha: float, beta: float, gamma: float
+) -> torch.Tensor:
+    """What is added to the loss of an edit so that activation tells edits from other prompts.
+
+    The mean over pairs of relu(d_i - alpha) + relu(beta - d_e) + relu(gamma - (d_e - d_i)).
+
+    Args:
+        edits_E: Activations of the edits' prompts (d_e).
+        irrelevant_I: Activations of irrelevant prompts (d_i).
+        alpha, beta, gamma: The margins, in the same unit.
+
+    Source:
+        Wang et al., 2024, the routing activation loss L_a.
+    """
+    gaps_EI = edits_E[:, None] - irrelevant_I[None, :]
+    return (irrelevant_I - alpha).relu().mean() + (beta - edits_E).relu().mean() + (gamma - gaps_EI).relu().mean()
+
+
+def random_mask(shape: torch.Size, share: float) -> torch.Tensor:
+    """True (on the CPU) on a random share of a weight's entries; the caller's seed decides which."""
+    return torch.rand(shape) < share
+
+
+def ties_merge(changes: Sequence[torch.Tensor], density: float) -> torch.Tensor:
+    """One change of a weight in the place of several.
+
+    Of each change the largest entries are kept, a ``density`` of those that are not zero; every position takes the
+    sign of the sum of what is kept there; and the mean of what has that sign, over the changes that have it.
+
+    Args:
+        changes: Differences to the weight that all of them started from, of one shape.
+        density: Share in (0, 1].
+
+    Source:
+        Yadav et al., 2023, "TIES-Merging: Resolving Interference When Merging Models", section 4, with a scale of 1.
+        Differs: the share is of the entries a change has, since a masked change is zero nearly everywhere.
+    """
+    trimmed = torch.stack([_trimmed(change.float(), density) for change in changes])
+    elected = trimmed.sum(dim=0).sign()
+    agrees = (trimmed.sign() == elected) & (elected != 0)
+    merged = (trimmed * agrees).sum(dim=0) / agrees.sum(dim=0).clamp(min=1)
+    return merged.to(changes[0].dtype)
+
+
+def _trimmed(change: torch.Tensor, density: float) -> torch.Tensor:
+    size = change.abs().flatten()
+    num_kept = max(1, round(density * int((size > 0).sum())))
+    kept = size.topk(num_kept).indices
+    return torch.zeros_like(change).flatten().index_copy(0, kept, change.flatten()[kept]).view_as(change)

@@ -1,0 +1,116 @@
+"""The upper layers by themselves are the upper layers of the whole model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from reground.errors import InputError, ModelError
+from reground.methods.training_step import completion_loss
+from reground.methods.upper_layers import UpperLayers, recorded
+from reground.models.base import Query
+from reground.models.hf.adapter import HfModel, Pass, prompt_tokens
+
+QUERIES = [Query(question="which drug comes first?"), Query(question="what?")]
+TEXTS = ["tarvexin", "drantic fever"]
+
+
+def whole_loss(model: HfModel, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    with model.passing(prompt_tokens(batch)):
+        return completion_loss(model.module, batch)
+
+
+def gradient_of(loss: torch.Tensor, parameter: torch.nn.Parameter) -> torch.Tensor:
+    (gradient,) = torch.autograd.grad(loss, [parameter])
+    return gradient
+
+
+@pytest.mark.parametrize("layer", [0, -1])
+@pytest.mark.parametrize("num_rows", [1, 2])
+@pytest.mark.parametrize("is_cut", [False, True])
+def test_loss_and_gradient_are_those_of_the_whole_model(
+    tiny_model: HfModel, layer: int, num_rows: int, is_cut: bool
+) -> None:
+    """One row has no padding and so no mask; two rows have both."""
+    batch = tiny_model.training_batch(QUERIES[:num_rows], TEXTS[:num_rows])
+    first = int(Pass(prompt_tokens(batch)).prompt_ends_B.min()) if is_cut else 0
+    upper = UpperLayers(tiny_model, layer, batch, first_column=first)
+    assert upper.first_column == first
+    (parameter,) = tiny_model.layer_parameters(-1, "self_attn.o_proj").values()
+    parameter.requires_grad_(True)
+    expected, found = whole_loss(tiny_model, batch), upper.loss()
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    if not is_cut:
+        # With columns left out, what an edit of weights changes to their left is not seen.
+        torch.testing.assert_close(
+            gradient_of(found, parameter), gradient_of(expected, parameter), atol=1e-5, rtol=1e-4
+        )
+
+
+def test_a_change_above_takes_effect_and_one_below_does_not(tiny_model: HfModel) -> None:
+    batch = tiny_model.training_batch(QUERIES, TEXTS)
+    upper = UpperLayers(tiny_model, -1, batch)
+    before = upper.loss()
+    with torch.no_grad():
+        tiny_model.text_layers[0].mlp.down_proj.weight.mul_(2)
+    assert torch.equal(upper.loss(), before)
+    with torch.no_grad():
+        tiny_model.text_layers[-1].mlp.down_proj.weight.mul_(2)
+    assert not torch.equal(upper.loss(), before)
+
+
+def test_nothing_below_and_no_tower_runs_after_construction(tiny_model: HfModel, tiny_edits: list[Any]) -> None:
+    calls: list[int] = []
+    query = Query(question=tiny_edits[0].question, image=tiny_edits[0].image)
+    upper = UpperLayers(tiny_model, -1, tiny_model.training_batch([query], ["yes"]))
+    parts = [tiny_model.text_layers[0], tiny_model.module.get_submodule(tiny_model.family.vision[0])]
+    handles = [part.register_forward_hook(lambda *_: calls.append(1)) for part in parts]
+    upper.loss()
+    for handle in handles:
+        handle.remove()
+    assert not calls
+
+
+def test_hooks_see_the_columns_that_are_run_and_where_prompts_end_in_them(tiny_model: HfModel) -> None:
+    batch = tiny_model.training_batch(QUERIES, TEXTS)
+    ends_B = Pass(prompt_tokens(batch)).prompt_ends_B
+    first = int(ends_B.min())
+    upper = UpperLayers(tiny_model, -1, batch, first_column=first)
+    seen: list[tuple[int, list[int]]] = []
+
+    def look(_: torch.nn.Module, __: Any, output: torch.Tensor) -> None:
+        seen.append((output.shape[1], tiny_model.require_pass().prompt_ends_B.tolist()))
+
+    handle = tiny_model.text_layers[-1].mlp.register_forward_hook(look)
+    upper.loss()
+    handle.remove()
+    assert seen == [(batch["labels"].shape[1] - first, (ends_B - first).tolist())]
+
+
+def test_a_record_holds_the_first_call(tiny_model: HfModel) -> None:
+    path = tiny_model.layer_path(-1, "mlp.down_proj")
+    batch = tiny_model.training_batch(QUERIES, TEXTS)
+    with recorded(tiny_model, path) as record:
+        UpperLayers(tiny_model, -1, batch)
+    input_BTH, output_BTH = record.tensors
+    torch.testing.assert_close(tiny_model.module.get_submodule(path)(input_BTH), output_BTH)
+    assert input_BTH.shape[:2] == batch["labels"].shape
+
+
+def test_a_module_of_another_shape_is_refused(tiny_model: HfModel) -> None:
+    path = tiny_model.layer_path(-1, "self_attn")
+    batch = tiny_model.training_batch(QUERIES, TEXTS)
+    with pytest.raises(InputError, match="more than one tensor"), recorded(tiny_model, path):
+        UpperLayers(tiny_model, -1, batch)
+    assert not tiny_model.module.get_submodule(path)._forward_hooks
+
+
+def test_layers_that_do_not_add_up_to_the_model_are_refused(
+    tiny_model: HfModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head = tiny_model.module.get_output_embeddings()
+    monkeypatch.setattr(tiny_model.module, "get_output_embeddings", lambda: lambda hidden: 1.1 * head(hidden))
+    with pytest.raises(ModelError, match="run by themselves, miss"):
+        UpperLayers(tiny_model, -1, tiny_model.training_batch(QUERIES, TEXTS))
