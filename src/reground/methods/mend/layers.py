@@ -20,7 +20,7 @@ import torch
 from reground.errors import InputError
 from reground.methods.fitting import completion_logits, target_loss
 from reground.models.base import Query
-from reground.models.hf.adapter import HfModel
+from reground.models.hf.adapter import HfModel, prompt_tokens
 
 __all__ = ["Factors", "MendNetwork", "Moments", "edited_layers", "gradient_factors"]
 
@@ -82,7 +82,8 @@ def gradient_factors(
     """
     batch = local.training_batch([query], [target], ends=ends)
     with torch.enable_grad(), _recorded(layers) as (inputs, zeros):
-        loss = target_loss(*completion_logits(local.module, batch))
+        with local.passing(prompt_tokens(batch)):
+            loss = target_loss(*completion_logits(local.module, batch))
         gradients = torch.autograd.grad(loss, [zeros[path] for path in layers])
     factors = {}
     for path, gradient in zip(layers, gradients, strict=True):

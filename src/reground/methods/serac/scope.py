@@ -95,7 +95,8 @@ def hidden_states(local: HfModel, queries: Sequence[Query], layer: int) -> tuple
 
     handle = local.text_layers[layer].register_forward_hook(keep)
     try:
-        local.module(**batch, use_cache=False, logits_to_keep=1, return_dict=True)
+        with local.passing(batch["attention_mask"] == 1):
+            local.module(**batch, use_cache=False, logits_to_keep=1, return_dict=True)
     finally:
         handle.remove()
     return found[0], batch["attention_mask"].bool()
