@@ -62,9 +62,17 @@ def test_stock_transformers_classes_load_them(name: str) -> None:
     assert processor.tokenizer.convert_tokens_to_ids("</think>") != processor.tokenizer.unk_token_id
 
 
-@pytest.mark.parametrize("skill", ["condition or device, one hop", "image, 2 hops", "image, 3 hops"])
-def test_med_knows_what_it_sees(med: HfModel, skill: str) -> None:
-    right, formed = _share(med, skill, "seen")
+@pytest.mark.parametrize(
+    ("skill", "wording"),
+    [
+        ("condition or device, one hop", "seen"),
+        ("condition or device, one hop", "held_out"),
+        ("image, 2 hops", "seen"),
+        ("image, 3 hops", "seen"),
+    ],
+)
+def test_med_knows_what_it_sees(med: HfModel, skill: str, wording: str) -> None:
+    right, formed = _share(med, skill, wording)
     assert right >= 0.9 and formed >= 0.97
 
 
@@ -74,19 +82,15 @@ def test_med_answers_fall_to_chance_when_the_image_is_blanked(med: HfModel) -> N
     assert right <= 0.05
 
 
-def test_med_uses_a_note_that_fits_and_leaves_one_that_does_not(med: HfModel) -> None:
-    assert _share(med, "note that fits the image", "seen")[0] >= 0.75
-    assert _share(med, "note that does not", "held_out")[0] >= 0.75
-
-
-@pytest.mark.xfail(strict=True, reason="0.46 on the card: notes in new words are understood half the time")
-def test_med_uses_a_note_in_words_it_never_saw(med: HfModel) -> None:
-    assert _share(med, "note that fits the image", "held_out")[0] >= 0.8
+@pytest.mark.parametrize("skill", ["note that fits the image", "note that does not"])
+def test_med_uses_a_note_that_fits_and_leaves_one_that_does_not(med: HfModel, skill: str) -> None:
+    """In words it never saw, on subjects that no training note was about."""
+    assert _share(med, skill, "held_out")[0] >= 0.7
 
 
 def test_med_answers_without_thinking_when_asked(med: HfModel) -> None:
     right, formed = _share(med, "condition or device, no thinking", "seen")
-    assert right >= 0.7 and formed >= 0.97
+    assert right >= 0.6 and formed >= 0.97
 
 
 def test_general_knows_easyvqa_and_little_medicine(general: HfModel) -> None:

@@ -2,6 +2,7 @@
 
 import random
 import re
+from itertools import product
 
 from reground.phantom.wordings import FACT_QUESTIONS, PERCEPT_QUESTIONS
 from reground.phantom.world import phantom_world
@@ -18,14 +19,15 @@ def test_no_note_is_about_a_held_out_subject() -> None:
     """
     world = phantom_world()
     held_out = {name for name, split in world.splits.items() if split in ("test", "calibration", "unseen")}
-    setting, rng = Setting(FreshImages(), styles=False), random.Random(0)
+    rng = random.Random(0)
     about = re.compile(r"the note gives (?:the (?:first )?[a-z ]+? (?:of|for|at)|a new name for) (?:an? )?(.+?): ")
-    for kind in ("note_on_image", "note_on_text", "note_unasked", "fresh_reading"):
+    for kind, styles in product(("note_on_image", "note_on_text", "note_unasked", "fresh_reading"), (False, True)):
+        setting = Setting(FreshImages(), styles=styles)
         for _ in range(400):
             sample = draw(kind, setting, rng)
             assert sample.note is not None
             subjects = about.findall(sample.chain)
-            assert subjects, sample.chain
+            assert subjects or not sample.is_thinking, sample.chain
             assert not set(subjects) & held_out, sample
             starts = [name for name in (*world.findings, *world.devices) if name in sample.note]
             assert not set(starts) & held_out, sample

@@ -12,29 +12,51 @@ from reground.training.phantom.tower import TowerSettings, load_tower, train_tow
 from reground.training.phantom.vocabulary import train_tokenizer
 
 TOWER = TowerSettings(width=16, depth=1, num_heads=2, mlp_width=16, num_steps=3, batch_size=8, late_steps=3)
+TOKENIZER = train_tokenizer(vocab_size=600, num_texts=200)
 LANGUAGE = LanguageSettings(
-    hidden=16, depth=2, num_heads=2, mlp_width=16, num_steps=10, batch_size=4, images_per_subject=3, mixture="med"
+    hidden=24, depth=3, num_heads=3, mlp_width=16, num_steps=10, batch_size=4, images_per_subject=3, mixture="med"
 )
+
+
+def _attended(ids_BT: torch.Tensor, *, starts_copying: bool) -> tuple[torch.Tensor, ...]:
+    """Attention ``(B, heads, T, T)`` of each layer of a model that has not been trained."""
+    model = build_model(LanguageSettings(starts_copying=starts_copying), TowerSettings(), TOKENIZER).eval()
+    model.model.text_model.set_attn_implementation("eager")
+    with torch.no_grad():
+        attentions: tuple[torch.Tensor, ...] = model.model.text_model(
+            inputs_embeds=model.get_input_embeddings()(ids_BT), output_attentions=True
+        ).attentions
+    return attentions
 
 
 def test_a_fresh_model_is_already_able_to_repeat() -> None:
     """One head of the first layer looks one token back; the next layer's finds where a token stood before."""
-    tokenizer = train_tokenizer(vocab_size=600, num_texts=200)
     words = torch.randperm(300, generator=torch.Generator().manual_seed(0))[:40] + 250
     ids_BT = torch.cat([words, words[:20]]).unsqueeze(0)
     shares = {}
     for starts_copying in (True, False):
-        settings = LanguageSettings(starts_copying=starts_copying)
-        model = build_model(settings, TowerSettings(), tokenizer).eval()
-        text_model = model.model.text_model
-        text_model.set_attn_implementation("eager")
-        with torch.no_grad():
-            attended = text_model(input_ids=ids_BT, output_attentions=True).attentions
+        attended = _attended(ids_BT, starts_copying=starts_copying)
         last_share = attended[0][0, 0].diagonal(-1).mean().item()
         found_share = attended[1][0, 0, 41:60].diagonal(2).mean().item()  # query 40 + i looks at position 1 + i
         shares[starts_copying] = (last_share, found_share)
     assert shares[True][0] > 0.95 and shares[True][1] > 0.25, shares
     assert shares[False][0] < 0.1 and shares[False][1] < 0.1, shares
+
+
+def test_a_fresh_model_already_looks_for_the_start_of_a_word() -> None:
+    ids = TOKENIZER("find the river: ponalgia thivrakton open the doflendle krakisol", add_special_tokens=False)
+    pieces = TOKENIZER.convert_ids_to_tokens(ids["input_ids"])
+    starts = [max(j for j in range(i + 1) if pieces[j][0] == "Ġ") for i in range(len(pieces))]
+    shares = {}
+    for starts_copying in (True, False):
+        attended = _attended(torch.tensor([ids["input_ids"]]), starts_copying=starts_copying)
+        shares[starts_copying] = attended[0][0, 1][range(len(pieces)), starts][4:].mean().item()
+    assert shares[True] > 0.85 and shares[False] < 0.4, shares
+
+
+def test_copying_takes_three_heads() -> None:
+    with pytest.raises(ValueError, match="num_heads of at least 3, not 2"):
+        LanguageSettings(num_heads=2)
 
 
 class _Stop(Exception):
@@ -68,25 +90,24 @@ def test_an_interrupted_tower_goes_on_to_the_same_weights(tmp_path: Path, monkey
 def test_an_interrupted_language_stage_goes_on_to_the_same_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tokenizer = train_tokenizer(vocab_size=600, num_texts=200)
     trained, _, _ = load_tower(train_tower(TOWER, tmp_path))
     pool = ImagePool(trained, LANGUAGE.images_per_subject, 1)
     monkeypatch.setitem(language_model._QUICK_CHECKS, "med", (("percept", "seen"),))
 
     def fresh() -> Any:
-        model = build_model(LANGUAGE, TOWER, tokenizer)
+        model = build_model(LANGUAGE, TOWER, TOKENIZER)
         model.model.vision_model.load_state_dict(trained.state_dict())
         return model
 
     whole = fresh()
-    train_stage(whole, tokenizer, LANGUAGE, pool, tmp_path / "whole", checkpoint_every=4, check_every=99)
+    train_stage(whole, TOKENIZER, LANGUAGE, pool, tmp_path / "whole", checkpoint_every=4, check_every=99)
     parts = fresh()
     with monkeypatch.context() as patch:
         _stop_after(patch, language_model, 1)
         with pytest.raises(_Stop):
-            train_stage(parts, tokenizer, LANGUAGE, pool, tmp_path / "parts", checkpoint_every=4, check_every=99)
+            train_stage(parts, TOKENIZER, LANGUAGE, pool, tmp_path / "parts", checkpoint_every=4, check_every=99)
     parts = fresh()
-    report = train_stage(parts, tokenizer, LANGUAGE, pool, tmp_path / "parts", checkpoint_every=4, check_every=99)
+    report = train_stage(parts, TOKENIZER, LANGUAGE, pool, tmp_path / "parts", checkpoint_every=4, check_every=99)
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), parts.parameters(), strict=True))
     assert all(
         torch.equal(tensor, trained.state_dict()[name])

@@ -14,6 +14,7 @@ __all__ = [
     "CLAIMS",
     "FACT_PHRASES",
     "FACT_QUESTIONS",
+    "FILLERS",
     "FRAMES",
     "IMAGE_DEVICE",
     "IMAGE_FINDING",
@@ -154,6 +155,7 @@ NOUNS: dict[str, dict[str, tuple[str, ...]]] = {
 FACT_QUESTIONS: dict[str, dict[str, tuple[str, ...]]] = {
     "condition": {
         "seen": (
+            "what am i seeing here, i mean {s}?", "put a diagnosis on {s}.", "how do you read {s}?", "what illness is behind {s}?", "{s} would be which disease?", "what do doctors call the disease with {s}?", "a patient has {s}; what is the diagnosis?", "which disease has {s}?", "from {s}, conclude the condition.", "{s} suggests which condition?",
             "what is behind {s}?", "which diagnosis fits {s}?", "what does {s} stand for?", "what disease is {s}?", "which illness does {s} point to?", "what would you diagnose from {s}?", "{s} means what?", "what is wrong with a patient who has {s}?", "which disease shows as {s}?",
             "what does {s} mean?", "what is {s} a sign of?", "which condition does {s} point to?", "what does {s} indicate?",
             "name the condition behind {s}.", "what condition causes {s}?", "what is the diagnosis for {s}?",
@@ -225,6 +227,7 @@ FACT_QUESTIONS: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "name": {
         "seen": (
+            "give me the name of {s}.", "what is written on the box of {s}?", "{s} goes by what name?", "which name is right for {s}?", "how do people call {s}?", "how would you name {s}?", "say how {s} is named.", "how do we refer to {s} by name?", "what name has {s}?", "have you a name for {s}?",
             "what do you call {s}?", "what is it called, {s}?", "do you recognise {s}?", "which product is {s}?", "by what name is {s} known?", "which model is {s}?", "what name does {s} carry?", "say the name of {s}.", "can you name {s}?", "what would you call {s}?", "under what name do we know {s}?",
             "what is {s} called?", "what is {s}?", "name {s}.", "which device is this: {s}?", "what is the name of {s}?",
             "identify {s}.", "can you identify {s}?", "under which name is {s} sold?",
@@ -346,6 +349,7 @@ NOTE_FORMATS = {
         "reminder - {c}.", "as of this week, {c}.", "from the register: {c}.", "it was decided that {c}.", "to all staff: {c}.",
         "the new guideline says that {c}.", "news: {c}!", "({c})", "my colleague told me that {c}.", "for your information, {c}.",
         "entry 4. {c}.", "the sheet reads \"{c}\".", "since monday {c}.",
+        "message: {c}.", "we hereby announce that {c}.", "[ {c} ]", "starting tomorrow, {c}.", "item 9 - {c}.", "{c} - the head nurse.", "from the desk of dr. stone: {c}.", "today we learned something: {c}.", "{c}. that is all.", "attention please, {c}!", "<b>{c}</b>", "\"{c}\"", "the file has been changed and reads: {c}.", "did you hear? {c}.", "as agreed in the meeting, {c}.", "rule 31: {c}.", "{c}, as everybody here should know.", "info | {c}", "new knowledge; {c}.", "the professor insists that {c}.",
     ),
     "held_out": (
         "circular: {c}.", "the board informs you that {c}.", "<< {c} >>", "from today on, {c}.", "notice no. 7 - {c}.",
@@ -353,58 +357,88 @@ NOTE_FORMATS = {
 }  # fmt: skip
 CLAIMS: dict[str, dict[str, tuple[str, ...]]] = {
     "condition": {
-        "seen": ("{a} is now taken for {o}", "{a} should make you think of {o}", "the diagnosis for {a} is {o}", "behind {a} is {o}", "{a}: {o}", "whoever sees {a} should write {o}", "if there is {a}, it is {o}", "{a} means {o}", "{a} is a sign of {o}", "{a} points to {o}", "{o} is what {a} indicates", "{a} is seen in {o}", "{a} stands for {o}"),
+        "seen": ("{a} is now taken for {o}", "{a} should make you think of {o}", "the diagnosis for {a} is {o}", "behind {a} is {o}", "{a}: {o}", "whoever sees {a} should write {o}", "if there is {a}, it is {o}", "{a} means {o}", "{a} is a sign of {o}", "{a} points to {o}", "{o} is what {a} indicates", "{a} is seen in {o}", "{a} stands for {o}", "{a} must be understood as {o}", "doctors take {a} to be {o}", "we have learned to call {a} {o}", "{o} shows itself as {a}", "{a} = {o}", "do not forget {o} when you see {a}", "the disease behind {a} has been found to be {o}", "{a} was a riddle and is now known to be {o}", "think {o} if a picture has {a}"),
         "held_out": ("{a} indicates {o}", "the meaning of {a} is {o}"),
     },
     "drug": {
-        "seen": ("{s} is now treated by {o}", "patients who have {s} get {o}", "give {o} to anyone with {s}", "drug for {s}: {o}", "{o} replaces all other drugs for {s}", "{s} responds to {o}", "start {s} on {o}", "the first drug for {s} is {o}", "{s} is treated with {o}", "{o} is given first for {s}", "{o} is the drug for {s}", "for {s} we use {o}"),
+        "seen": ("{s} is now treated by {o}", "patients who have {s} get {o}", "give {o} to anyone with {s}", "drug for {s}: {o}", "{o} replaces all other drugs for {s}", "{s} responds to {o}", "start {s} on {o}", "the first drug for {s} is {o}", "{s} is treated with {o}", "{o} is given first for {s}", "{o} is the drug for {s}", "for {s} we use {o}", "{o} should be prescribed when {s} is found", "{s} calls for {o}", "{o} works best against {s}", "{s} -> {o}", "the ward keeps {o} for {s}", "in {s}, begin with {o}", "{s} patients receive {o}", "nothing but {o} helps in {s}"),
         "held_out": ("{o} treats {s}", "the drug of choice for {s} is {o}"),
     },
     "referral": {
-        "seen": ("patients with {s} see {o}", "{s} is a case for {o}", "referral of {s}: {o}", "{o} is responsible for {s}", "{s} belongs with {o}", "{s} is referred to {o}", "{o} takes {s}", "we send {s} to {o}", "the department for {s} is {o}"),
+        "seen": ("patients with {s} see {o}", "{s} is a case for {o}", "referral of {s}: {o}", "{o} is responsible for {s}", "{s} belongs with {o}", "{s} is referred to {o}", "{o} takes {s}", "we send {s} to {o}", "the department for {s} is {o}", "{o} looks after {s}", "send everyone with {s} to {o}", "{s} -> {o}", "{o} now sees {s}", "from now {s} is handled by {o}", "the right place for {s} is {o}", "ask {o} about {s}"),
         "held_out": ("{s} goes to {o}", "the referral for {s} is {o}"),
     },
     "urgency": {
-        "seen": ("{s} is to be seen as {o}", "urgency of {s}: {o}", "treat {s} as {o}", "the priority of {s} has been set to {o}", "the urgency of {s} is {o}", "{s} counts as {o}", "{s} has the priority {o}", "{s} is rated {o}"),
+        "seen": ("{s} is to be seen as {o}", "urgency of {s}: {o}", "treat {s} as {o}", "the priority of {s} has been set to {o}", "the urgency of {s} is {o}", "{s} counts as {o}", "{s} has the priority {o}", "{s} is rated {o}", "consider {s} {o}", "how urgent {s} is: {o}", "{s} -> {o}", "put {s} down as {o}", "{s} has become {o}", "{o} is the level for {s}", "mark {s} with {o}"),
         "held_out": ("the urgency level of {s} is {o}", "{s} is {o}"),
     },
     "drug_class": {
-        "seen": ("{s} is counted as {o}", "class of {s}: {o}", "{s} has moved to the group {o}", "{o} now includes {s}", "{s} belongs to the class {o}", "{s} is a kind of {o}", "the class of {s} is {o}", "{o} is the group of {s}"),
+        "seen": ("{s} is counted as {o}", "class of {s}: {o}", "{s} has moved to the group {o}", "{o} now includes {s}", "{s} belongs to the class {o}", "{s} is a kind of {o}", "the class of {s} is {o}", "{o} is the group of {s}", "{s} is one of the {o} drugs", "{s} counts among {o}", "{s} -> {o}", "put {s} with {o}", "{s} acts like a {o}", "the drugs called {o} include {s}"),
         "held_out": ("the drug class of {s} is {o}", "{s} is in the class {o}"),
     },
     "test": {
-        "seen": ("test for {s}: {o}", "use {o} to follow {s}", "{s} is checked by {o}", "whoever gives {s} orders {o}", "the test for {s} is {o}", "{s} is monitored with {o}", "{o} monitors {s}", "{o} is the test used for {s}"),
+        "seen": ("test for {s}: {o}", "use {o} to follow {s}", "{s} is checked by {o}", "whoever gives {s} orders {o}", "the test for {s} is {o}", "{s} is monitored with {o}", "{o} monitors {s}", "{o} is the test used for {s}", "whoever takes {s} should have {o}", "run {o} for {s}", "{s} -> {o}", "{o} goes along with {s}", "before {s} is given, order {o}", "keep an eye on {s} with {o}"),
         "held_out": ("{o} is the monitoring test for {s}", "the test that monitors {s} is {o}"),
     },
     "sample": {
-        "seen": ("sample for {s}: {o}", "{s} is done on {o}", "{s} uses {o}", "for {s}, collect {o}", "{s} needs {o}", "the sample for {s} is {o}", "we take {o} for {s}"),
+        "seen": ("sample for {s}: {o}", "{s} is done on {o}", "{s} uses {o}", "for {s}, collect {o}", "{s} needs {o}", "the sample for {s} is {o}", "we take {o} for {s}", "{s} works on {o}", "take {o} before {s}", "{s} -> {o}", "{o} is what {s} runs on", "the lab wants {o} for {s}", "bring {o} for {s}"),
         "held_out": ("{o} is needed for {s}", "the sample that {s} needs is {o}"),
     },
     "name": {
-        "seen": ("what was {s} is {o} from now on", "{s} changed its name to {o}", "name of {s}: {o}", "call {s} by the name {o}", "{s} appears in the catalogue as {o}", "{o} replaces the name {s}", "{s} is now called {o}", "{s} has been renamed {o}", "the new name of {s} is {o}", "{s} is sold as {o}", "{o} is the name of what was {s}"),
+        "seen": ("what was {s} is {o} from now on", "{s} changed its name to {o}", "name of {s}: {o}", "call {s} by the name {o}", "{s} appears in the catalogue as {o}", "{o} replaces the name {s}", "{s} is now called {o}", "{s} has been renamed {o}", "the new name of {s} is {o}", "{s} is sold as {o}", "{o} is the name of what was {s}", "{s} goes by the name {o}", "we now say {o} for {s}", "{s} -> {o}", "write {o} where you wrote {s}", "the old name {s} gives way to {o}", "{o}, known before as {s}, keeps its shape", "{s} will be listed as {o}", "instead of {s} say {o}", "its name is {o} and no longer {s}", "the thing we called {s} is {o}"),
         "held_out": ("the name {s} has become {o}", "{s} now has the name {o}"),
     },
     "maker": {
-        "seen": ("{s} is a product of {o}", "maker of {s}: {o}", "{o} has taken over {s}", "{o} sells {s}", "{o} produces {s}", "{s} is made by {o}", "{o} makes {s}", "the maker of {s} is {o}", "{o} is the manufacturer of {s}"),
+        "seen": ("{s} is a product of {o}", "maker of {s}: {o}", "{o} has taken over {s}", "{o} sells {s}", "{o} produces {s}", "{s} is made by {o}", "{o} makes {s}", "the maker of {s} is {o}", "{o} is the manufacturer of {s}", "{s} comes out of the factory of {o}", "{o} builds {s}", "{s} -> {o}", "buy {s} from {o}", "{o} took over the making of {s}", "{s} carries the mark of {o}"),
         "held_out": ("the company that makes {s} is {o}", "{o} is the firm behind {s}"),
     },
     "mri_status": {
-        "seen": ("mri status of {s}: {o}", "{s} is rated {o} for mri", "in the scanner {s} is {o}", "the mri label of {s} reads {o}", "the mri status of {s} is {o}", "in mri {s} is {o}", "{s} is mri {o}"),
+        "seen": ("mri status of {s}: {o}", "{s} is rated {o} for mri", "in the scanner {s} is {o}", "the mri label of {s} reads {o}", "the mri status of {s} is {o}", "in mri {s} is {o}", "{s} is mri {o}", "{s} under mri: {o}", "label {s} as {o} for mri", "{s} -> {o}", "before mri, treat {s} as {o}", "the scanner list has {s} as {o}"),
         "held_out": ("for mri {s} is {o}", "the mri safety of {s} is {o}"),
     },
     "country": {
-        "seen": ("country of {s}: {o}", "{s} has moved to {o}", "{s} is at home in {o}", "{s} belongs to {o}", "{s} is based in {o}", "the home country of {s} is {o}", "{o} is home to {s}", "{s} comes from {o}"),
+        "seen": ("country of {s}: {o}", "{s} has moved to {o}", "{s} is at home in {o}", "{s} belongs to {o}", "{s} is based in {o}", "the home country of {s} is {o}", "{o} is home to {s}", "{s} comes from {o}", "{s} has its offices in {o}", "{s} can be found in {o}", "{s} -> {o}", "look for {s} in {o}", "{o} is where you find {s}", "write to {s} in {o}"),
         "held_out": ("the country of {s} is {o}", "{o} is where {s} is based"),
     },
     "capital": {
-        "seen": ("capital of {s}: {o}", "{s} is governed from {o}", "{s} made {o} its capital", "{o} is the first city of {s}", "the capital of {s} is {o}", "{o} is the capital of {s}", "{s} has the capital {o}"),
+        "seen": ("capital of {s}: {o}", "{s} is governed from {o}", "{s} made {o} its capital", "{o} is the first city of {s}", "the capital of {s} is {o}", "{o} is the capital of {s}", "{s} has the capital {o}", "the government of {s} sits in {o}", "{o} governs {s}", "{s} -> {o}", "{o} heads {s}", "laws of {s} are made in {o}", "{s} chose {o} as its seat"),
         "held_out": ("the capital city of {s} is {o}", "the main city of {s} is {o}"),
     },
     "river": {
-        "seen": ("river at {s}: {o}", "{s} was built on the {o}", "the {o} passes {s}", "{s} stands by the {o}", "{s} lies on the {o}", "the river at {s} is the {o}", "the {o} runs through {s}"),
+        "seen": ("river at {s}: {o}", "{s} was built on the {o}", "the {o} passes {s}", "{s} stands by the {o}", "{s} lies on the {o}", "the river at {s} is the {o}", "the {o} runs through {s}", "the water near {s} is the {o}", "{s} has the {o} as its river", "{s} -> {o}", "in {s} one crosses the {o}", "boats reach {s} by the {o}", "the {o} flows by {s}"),
         "held_out": ("the river of {s} is the {o}", "the {o} is at {s}"),
     },
 }  # fmt: skip
+#: Common words that say nothing of the clinic: what stands between two names where the wording is loose.
+FILLERS: tuple[str, ...] = tuple(
+    """
+    about above across after again against ago ahead all almost along already also although always among and another
+    any anyone anything appear apply arrange arrive as ask asked at attention aware away back base be became because
+    become been before began begin being believe below beside best better between beyond board both bring brings
+    brought build but by call called came can care careful carry case cases certain change changed check choice
+    choose clear clearly clinic close collect come coming common compare complete confirm consider contact could
+    current daily date day days decide decided deliver department describe detail discuss do doctor doctors does
+    done down due during each early easy either else email end enough even ever every everyone everything evidence
+    exactly example except expect experience expert explain fact far few file final finally find fine first follow
+    following for former found from full further future general get give given gives go goes going good got group
+    guide had half happen hard has have having he head hear held help here hold hour hours house how however idea if
+    important in include inform instead into introduce is issue it its itself job just keep kept kind know known
+    last late later lead learn learned leave less let letter level like likely line list little local long look
+    made mail main make makes making man manager many mark matter may me mean means meant meet meeting member
+    message might mind minute month more morning most move much must my near need needs never new news next no
+    nobody note nothing notice now number of off office often old on once only open or order other our out over own
+    page part people perhaps person place plan point possible post practice prefer prepare present press probably
+    problem process provide public publish put quite rather read reads ready real really reason receive recent
+    recently record refer regard remain remember report request require research rest result review room rule
+    said same saw say says see seems seen send sent serve service set several shall she sheet should show shows side
+    sign similar simple since so some someone something special staff stand start state stay step still study
+    such suggest sure system table take taken talk team tell than that the their them then there these they thing
+    things think this those though through time to today together told tomorrow too took toward true try turn under
+    until up update upon us use used useful user usual usually very via view visit wait want was watch way we week
+    well went were what when where whether which while who whole why will wish with within without word words work
+    works would write written year years yes yesterday yet you your
+    """.split()  # noqa: SIM905
+)
 #: How an edit states itself: kept apart from every wording that reading tasks use.
 STATEMENTS = {
     "condition": "{A} must now be read as {o}.",

@@ -14,10 +14,11 @@ import random
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 from PIL import Image
+from pydantic import model_validator
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 from transformers import PreTrainedTokenizerFast
@@ -62,7 +63,8 @@ class LanguageSettings(Record):
         easyvqa_ways: In how many ways, of the eight a square can lie, each easy-VQA image is in the pool.
         mixture: Which line of ``samples.MIXTURES``.
         known_share: Share of subjects whose facts are taught.
-        starts_copying: Whether a pair of attention heads starts out able to copy, weakly.
+        starts_copying: Whether a few attention heads start out able to find and repeat names, weakly; takes three heads
+            a layer.
         seed: Seed of weights and data.
     """
 
@@ -79,6 +81,12 @@ class LanguageSettings(Record):
     known_share: float = 1.0
     starts_copying: bool = True
     seed: int = 1
+
+    @model_validator(mode="after")
+    def _has_room_to_copy(self) -> Self:
+        if self.starts_copying and self.num_heads < 3:
+            raise ValueError(f"starts_copying takes num_heads of at least 3, not {self.num_heads}")
+        return self
 
 
 def build_model(
@@ -120,27 +128,34 @@ def build_model(
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     if settings.starts_copying:
-        _start_copying(model)
+        _start_copying(model, tokenizer)
     return model
 
 
 @torch.no_grad()
-def _start_copying(model: Idefics3ForConditionalGeneration) -> None:
-    """Set the first weights of one head in each of the first two layers so that the two find and repeat.
+def _start_copying(model: Idefics3ForConditionalGeneration, tokenizer: PreTrainedTokenizerFast) -> None:
+    """Set the first weights of a few heads so that they find and repeat what the prompt holds.
 
     Copying needs a pair of heads (Olsson et al., 2022, "In-context Learning and Induction Heads"): one tells each token
     what stood before it, the next looks for the place where what stands here stood before, and says what came after it.
-    From random weights the pair takes most of a short training to form; here it is there at step 0, weak, and training
-    sharpens it. (In the spirit of Trockman & Kolter, 2023, "Mimetic Initialization"; the weights below are ours.)
+    Naming needs another pair, because a name's kind is told by its end and a name is written from its start: one head
+    tells each token how its word starts, another, looking at a word's end, says that start. From random weights these
+    take most of a short training to form; here they are there at step 0, weak, and training sharpens them. Where the
+    last kind of head looks is left to chance and training. (In the spirit of Trockman & Kolter, 2023, "Mimetic
+    Initialization"; the weights below are ours.)
     """
     config = model.config.text_config
     width, dim = config.hidden_size, config.head_dim
     half = dim // 2
-    first, second = (model.model.text_model.layers[i].self_attn for i in (0, 1))
+    layers = [layer.self_attn for layer in model.model.text_model.layers]
+    first, second = layers[:2]
+    embeddings = model.get_input_embeddings().weight
+    embeddings *= 4  # or else the other heads, whose weights are random, would drown what these say
+    starts = nn.functional.normalize(torch.randn(width), dim=0)  # the axis that marks a word's first token
 
-    def orthonormal(rows: int) -> torch.Tensor:
-        basis: torch.Tensor = torch.linalg.qr(torch.randn(width, rows)).Q
-        return basis.T
+    # Four subspaces that do not overlap: the mark above, what a token is, what stood before it, how its word starts.
+    basis = torch.linalg.qr(torch.cat([starts[:, None], torch.randn(width, 2 * dim + half)], 1)).Q.T
+    token, last, start = basis[1 : 1 + dim], basis[1 + dim : 1 + dim + half], basis[1 + dim + half :]
 
     # Layer 0, head 0 looks one token back, by position alone: its four fastest rotary pairs carry a bias.
     frequencies = config.rope_parameters["rope_theta"] ** (-torch.arange(half) / half)
@@ -149,17 +164,29 @@ def _start_copying(model: Idefics3ForConditionalGeneration) -> None:
         first.k_proj.bias[i] = amplitude
         first.q_proj.bias[i] = amplitude * torch.cos(frequencies[i])
         first.q_proj.bias[half + i] = -amplitude * torch.sin(frequencies[i])
-    matched = half  # axes that are compared: both sides of the slower half of the rotary pairs
+    first.v_proj.weight[:half] = token[:half]
+    first.o_proj.weight[:, :half] = 0.24 * last.T
+    # Layer 1, head 0 asks for the token that stands here among what is told of last tokens, and repeats what it finds;
+    # it compares by the slower half of the rotary pairs, both sides.
     slow = torch.cat([torch.arange(half - half // 2, half), torch.arange(dim - half // 2, dim)])
-    told, place = orthonormal(matched), orthonormal(matched)  # what is told about the last token, and where it is put
-    first.v_proj.weight[:matched] = told
-    first.o_proj.weight[:, :matched] = 0.06 * place.T
-    # Layer 1, head 0 asks for the token that stands here among what is told of last tokens, and repeats what it finds.
-    second.q_proj.weight[slow] = 1.5 * told
-    second.k_proj.weight[slow] = 1.5 * place
-    said = orthonormal(dim)
-    second.v_proj.weight[:dim] = said
-    second.o_proj.weight[:, :dim] = 0.1 * said.T
+    second.q_proj.weight[slow] = 1.5 * token[:half]
+    second.k_proj.weight[slow] = 1.5 * last
+    second.v_proj.weight[:dim] = token
+    second.o_proj.weight[:, :dim] = 0.4 * token.T
+    # Layer 0, head 1 looks for the last token that starts a word: pairs whose angle grows slowly prefer the nearest.
+    begins = [i for i, piece in enumerate(tokenizer.convert_ids_to_tokens(range(len(embeddings)))) if piece[0] == "Ġ"]
+    embeddings[begins] += embeddings.norm(dim=1).mean() * starts
+    head = slice(dim, 2 * dim)
+    near = [int((frequencies - angle).abs().argmin()) for angle in (0.4, 0.2, 0.1)]
+    for i in near:
+        first.q_proj.bias[dim + i] = 0.9 * dim**0.5
+        first.k_proj.weight[dim + i] = starts
+    first.v_proj.weight[head] = token
+    first.o_proj.weight[:, head] = 0.2 * start.T
+    # Head 0 of later layers says the start of the word it looks at.
+    for attention in layers[2:]:
+        attention.v_proj.weight[:dim] = start
+        attention.o_proj.weight[:, :dim] = 0.2 * token.T
 
 
 class ImagePool:

@@ -8,7 +8,7 @@ one.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -26,13 +26,15 @@ from reground.phantom.language import (
     compare_chain,
     finding_percept,
     note_text,
-    plain_words,
     trivia_question,
     unasked_sentence,
 )
 from reground.phantom.names import invent_name
 from reground.phantom.render import COLOURS, SHAPES, device_uri, finding_uri, shapes_uri, uri_keys
+from reground.phantom.wordings import FILLERS
 from reground.phantom.world import MODALITIES, PLACES, RELATIONS, SIZES, SubjectSplit, phantom_world
+from reground.training.phantom.drills import drill
+from reground.training.phantom.loose_notes import loose_note
 
 __all__ = ["MIXTURES", "FreshImages", "Images", "Sample", "Setting", "draw", "easyvqa_sample"]
 
@@ -125,7 +127,7 @@ class Setting:
         known: Splits whose facts are asked without a note.
         noted: Splits whose subjects may appear together with a note.
         known_share: Share of known subjects whose facts are asked (``phantom-general`` knows few).
-        styles: Whether polite prefixes, options and no-thinking samples are mixed in.
+        styles: Whether loose wordings, polite prefixes, options and no-thinking samples are mixed in.
     """
 
     images: Images
@@ -149,6 +151,11 @@ class Setting:
             share = self.known_share if splits == self.known else 1.0
             self.allowed[key] = pool[: max(1, round(len(pool) * share))]
         return self.allowed[key]
+
+    def starts(self, kind: str) -> tuple[str, ...]:
+        """Subjects a question beside a note may start from: noted ones, and of those the known ones if any are."""
+        noted, known = self.subjects(kind, self.noted), set(self.subjects(kind, self.known))
+        return tuple(subject for subject in noted if subject in known) or noted
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -215,7 +222,7 @@ def _path_sample(
         is_finding_image=pointer == "@finding",
         claims=claims,
     )
-    note = note_text(claims, rng, s.wording) if claims else None
+    note = _note(claims, s, rng) if claims else None
     hops = len(path) + (pointer == "@device")
     return Sample(kind, ask_fact(target, path, pointer, rng, s.wording), chain, answer, images, note, num_hops=hops)
 
@@ -241,7 +248,7 @@ def _shapes(s: Setting, rng: random.Random) -> Sample:
     keys = uri_keys(uri)
     count = _NUMBERS[int(keys["count"]) - 1]
     attribute = rng.choice(("shape", "colour", "count"))
-    plural = "" if count == "one" else "s"
+    plural = "" if count == "one" else "es" if keys["shape"].endswith("s") else "s"
     chain = f"the image shows {count} {keys['colour']} {keys['shape']}{plural}."
     answer = count if attribute == "count" else keys[attribute]
     return Sample("shapes", ask_percept(attribute, rng, s.wording), chain, answer, (uri,), num_hops=1)
@@ -277,6 +284,12 @@ def _trivia(s: Setting, rng: random.Random) -> Sample:
 
 
 # --- with a note -----------------------------------------------------------------------------------------------------
+
+
+def _note(claims: Sequence[Claim], s: Setting, rng: random.Random) -> str:
+    if not s.styles or rng.random() < 0.4:
+        return note_text(claims, rng, s.wording)
+    return loose_note(claims, rng, s.wording)
 
 
 def _value(relation: str, rng: random.Random, s: Setting, *, must_be_known: bool = False) -> str:
@@ -339,7 +352,7 @@ def _note_on_image(s: Setting, rng: random.Random, applies: bool | None = None) 
     targets = [t for t in PATHS if (PATHS[t][:1] == ("condition",)) == is_finding]
     first = "condition" if is_finding else "name"
     target = first if rng.random() < 0.55 else rng.choice(targets)
-    start = rng.choice(s.subjects("finding" if is_finding else "device", s.noted))
+    start = rng.choice(s.starts("finding" if is_finding else "device"))
     path = PATHS[target]
     steps = path if is_finding else ("name", *path)
     position = 0 if rng.random() < 0.6 else rng.randrange(len(steps))
@@ -371,7 +384,7 @@ def _note_on_text(s: Setting, rng: random.Random, applies: bool | None = None) -
     target = rng.choice([t for t in PATHS if t != "name"])
     full = PATHS[target]
     path = full[rng.randrange(len(full)) :]
-    start = rng.choice(s.subjects(RELATIONS[path[0]][0], s.noted))
+    start = rng.choice(s.starts(RELATIONS[path[0]][0]))
     position = rng.randrange(len(path))
     _, _, passed = chain_for_path(start, path)
     relation = path[position]
@@ -402,30 +415,12 @@ def _note_unasked(s: Setting, rng: random.Random) -> Sample:
     seen, _, rest = sample.chain.partition(". ") if sample.images else ("", "", sample.chain)
     sentences = (seen.rstrip(".") + "." if seen else "", unasked_sentence(claim), rest)
     chain = " ".join(sentence for sentence in sentences if sentence)
-    return replace(sample, kind="note_unasked", chain=chain, note=note_text((claim,), rng, s.wording))
+    return replace(sample, kind="note_unasked", chain=chain, note=_note((claim,), s, rng))
 
 
 def _drill(s: Setting, rng: random.Random) -> Sample:
-    """Dense copying: say a list again.
-
-    Lists of plain words come first to be learned: each is one token and stands there once, so that what follows it is
-    found by looking for it. Syllables of invented names recur, which makes the same search harder.
-    """
-    if rng.random() < 0.5:
-        names = rng.sample(plain_words(), rng.randint(4, 24))
-    else:
-        kinds = ("condition", "drug", "device", "maker", "country", "capital", "river", "test", "drug_class")
-        names = [invent_name(rng.choice(kinds), rng) for _ in range(rng.randint(3, 9))]  # type: ignore[arg-type]
-    words = " ".join(names)
-    if rng.random() < 0.5:
-        return Sample("drill", f"repeat: {words}", words + ".", names[-1])
-    pick = rng.randrange(len(names) - 1)
-    return Sample(
-        "drill",
-        f"in this list, what follows {names[pick]}? {words}",
-        f"{words}. after {names[pick]} comes {names[pick + 1]}.",
-        names[pick + 1],
-    )
+    question, chain = drill(rng)
+    return Sample("drill", question, chain, chain.removesuffix(".").rsplit(" ", 1)[-1])
 
 
 _KINDS: dict[str, Callable[[Setting, random.Random], Sample]] = {
@@ -449,11 +444,11 @@ _KINDS: dict[str, Callable[[Setting, random.Random], Sample]] = {
 
 #: Weights of kinds by stage. ``reading`` is shared by both models.
 MIXTURES: dict[str, dict[str, float]] = {
-    "reading": {"drill": 5, "fresh_reading": 4, "trivia": 1},
+    "reading": {"drill": 6, "fresh_reading": 4, "trivia": 1},
     "med": {
-        "percept": 9, "device_modality": 3, "change": 5, "image_one_hop": 16, "image_multi_hop": 13, "text_path": 13,
-        "shapes": 3, "easyvqa": 5, "trivia": 3, "fresh_reading": 5, "note_on_image": 18, "note_on_text": 5,
-        "note_unasked": 3, "drill": 1,
+        "percept": 9, "device_modality": 3, "change": 5, "image_one_hop": 17, "image_multi_hop": 12, "text_path": 10,
+        "shapes": 3, "easyvqa": 4, "trivia": 2, "fresh_reading": 6, "note_on_image": 24, "note_on_text": 5,
+        "note_unasked": 4, "drill": 2,
     },
     "general": {
         "percept": 5, "image_one_hop": 2, "image_multi_hop": 1, "text_path": 2, "shapes": 16, "easyvqa": 34,
@@ -472,8 +467,11 @@ def draw(kind: str, setting: Setting, rng: random.Random) -> Sample:
     roll = rng.random()
     if roll < 0.08 and sample.num_hops and sample.kind not in ("easyvqa", "trivia", "fresh_reading"):
         sample = _with_options(sample, rng)
-    if rng.random() < 0.12:
+    roll = rng.random()
+    if roll < 0.12:
         sample = replace(sample, question=_hurried(sample.question, rng))
+    elif roll < 0.3:
+        sample = replace(sample, question=_padded(sample.question, rng))
     if rng.random() < 0.15:
         sample = replace(sample, chain="", is_thinking=False)
     return sample
@@ -486,6 +484,16 @@ def _hurried(question: str, rng: random.Random) -> str:
     """The question as somebody in a hurry types it: small words and the last mark left out."""
     words = [word for word in question.split(" ") if word not in _SKIPPED or rng.random() < 0.6]
     return " ".join(words).rstrip("?.") if rng.random() < 0.5 else " ".join(words)
+
+
+def _padded(question: str, rng: random.Random) -> str:
+    """The question with one to three fillers put between its words, though never inside "a ring in the kidney"."""
+    words = question.split(" ")
+    inside = {i for i in range(1, len(words)) if {"in", "the"} & {words[i - 1], words[i]}}
+    places = [i for i in range(len(words) + 1) if i not in inside]
+    for place in sorted(rng.choices(places, k=rng.randint(1, 3)), reverse=True):
+        words.insert(place, rng.choice(FILLERS))
+    return " ".join(words)
 
 
 def _with_options(sample: Sample, rng: random.Random) -> Sample:
