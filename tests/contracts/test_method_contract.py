@@ -17,8 +17,10 @@ from reground.methods.registry import METHODS, create_editor, method_entry
 from reground.models.base import Capability, Delimiters, ModelInfo, Output, Query, TargetScore
 from reground.models.hf.adapter import HfModel, load_hf_model
 
+#: Closed-form methods spare the keys of a corpus, and a tiny checkpoint comes with none.
+CORPUS = str(Path(__file__).with_name("corpus.txt"))
 #: Random weights learn nothing from two dozen small steps; these settings move them far enough.
-LEARNING: dict[str, dict[str, float]] = {
+LEARNING: dict[str, dict[str, Any]] = {
     "ft": {"learning_rate": 1e-2, "num_steps": 60},
     "ft-chain": {"learning_rate": 1e-2, "num_steps": 60},
     "ft-l": {"learning_rate": 1e-2, "num_steps": 60},
@@ -28,6 +30,7 @@ LEARNING: dict[str, dict[str, float]] = {
     "lora-chain": {"learning_rate": 2e-2, "num_steps": 60},
     "grace": {"num_steps": 100},
     "wise": {"learning_rate": 2e-2, "num_steps": 60, "num_irrelevant": 4},
+    "rome": {"corpus": CORPUS, "num_contexts": 1},
 }
 #: Demonstrations of whole sentences are long in a tokenizer that knows few words.
 CONTEXT: dict[str, dict[str, float]] = {"ike": {"max_words": 60}, "ike-gold": {"max_words": 60}}
@@ -133,7 +136,7 @@ def apply(
     edits: Sequence[Edit],
     *,
     seed: int = 0,
-    settings: Mapping[str, Mapping[str, float]] = QUICK,
+    settings: Mapping[str, Mapping[str, Any]] = QUICK,
 ) -> EditedModel:
     if name in VISION_METHODS:
         edits = [edit for edit in edits if edit.image]

@@ -179,6 +179,13 @@ METHODS: dict[str, MethodEntry] = {
         "A side memory beside one weight, and a router that sends each prompt through one of the two.",
         {},
     ),
+    "rome": MethodEntry(
+        "reground.methods.rome.config:RomeConfig",
+        "reground.methods.rome.editor:RomeEditor",
+        _WEIGHTS,
+        "Write each edit into one MLP layer as a rank-one update, sparing the keys of a corpus.",
+        {},
+    ),
 }
 
 

@@ -48,7 +48,7 @@ from reground.models.hf.image_cache import ImageCache
 from reground.models.hf.sampling import SeededSampling, sample_seed
 from reground.models.prompts import prompt_text
 
-__all__ = ["HfModel", "Pass", "load_hf_model", "prompt_tokens"]
+__all__ = ["CutPrompt", "HfModel", "Pass", "load_hf_model", "prompt_tokens"]
 
 _log = logging.getLogger(__name__)
 
@@ -206,8 +206,25 @@ class Pass:
 
 
 def prompt_tokens(batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """True (BT) on the prompts' own tokens of what ``HfModel.training_batch`` returned."""
-    return (batch["attention_mask"] == 1) & (batch["labels"] == _NO_LABEL)
+    """True (BT) on the prompts' own tokens of what ``HfModel.training_batch`` or ``prompt_batch`` returned."""
+    prompt_BT = batch["attention_mask"] == 1
+    return prompt_BT & (batch["labels"] == _NO_LABEL) if "labels" in batch else prompt_BT
+
+
+@dataclass(frozen=True)
+class CutPrompt:
+    """How a prompt is cut into tokens, for methods that act at one of them.
+
+    Attributes:
+        text: The prompt with image placeholders written out.
+        spans: Where each token lies in ``text``, from the first character to one past the last; empty spans for
+            tokens the tokenizer adds.
+        is_image: For each token, whether a feature of an image takes its place.
+    """
+
+    text: str
+    spans: tuple[tuple[int, int], ...]
+    is_image: tuple[bool, ...]
 
 
 class HfModel:
@@ -439,6 +456,27 @@ class HfModel:
         self._vision_epoch += 1
         self.images.clear()
 
+    def cut_prompt(self, query: Query) -> CutPrompt:
+        """How the prompt of ``query`` is cut into tokens.
+
+        Raises:
+            CapabilityError: The tokenizer does not say where in a text its tokens lie.
+        """
+        tokenizer = self.processor.tokenizer
+        if not tokenizer.is_fast:
+            raise CapabilityError(
+                f"the tokens of a prompt of {self.info.name!r} were to be located; its tokenizer is a "
+                f"{type(tokenizer).__name__}, which keeps no offsets.",
+                "a checkpoint with a fast tokenizer (tokenizer.json)",
+                "convert the tokenizer, or choose a method that needs no subject token.",
+            )
+        row = self._prompt_row(query)
+        spans = tokenizer(
+            row.text, add_special_tokens=self._adds_special_tokens(row.text), return_offsets_mapping=True
+        )["offset_mapping"]
+        is_image = tuple(token == self._image_token_id for token in row.ids)
+        return CutPrompt(row.text, tuple((start, end) for start, end in spans), is_image)
+
     @torch.no_grad()
     def prompt_batch(self, queries: Sequence[Query]) -> dict[str, torch.Tensor]:
         """Inputs for one pass over prompts alone: as ``training_batch``, without completions and labels."""
@@ -575,10 +613,15 @@ class HfModel:
         return _Row(row.text, row.ids + written, row.frames, len(written), row.image)
 
     def _tokenise(self, text: str) -> tuple[int, ...]:
-        tokenizer = self.processor.tokenizer
-        starts_itself = bool(tokenizer.bos_token) and text.startswith(tokenizer.bos_token)
-        ids: Sequence[int] = tokenizer(text, add_special_tokens=not starts_itself)["input_ids"]
+        ids: Sequence[int] = self.processor.tokenizer(text, add_special_tokens=self._adds_special_tokens(text))[
+            "input_ids"
+        ]
         return tuple(ids)
+
+    def _adds_special_tokens(self, text: str) -> bool:
+        """Whether the tokenizer is to add its own special tokens: not where the template has begun with them."""
+        first = self.processor.tokenizer.bos_token
+        return not (bool(first) and text.startswith(first))
 
     def _check_length(self, num_tokens: int, text: str) -> None:
         limit = getattr(self.module.config.get_text_config(), "max_position_embeddings", None)

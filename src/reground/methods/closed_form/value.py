@@ -1,0 +1,204 @@
+"""What an edit writes: the shift of one module's output that makes the target follow the prompt.
+
+Axes: B rows of a batch, T tokens, V vocabulary, H width of the shifted output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional
+
+from reground.edits.records import Edit, Record
+from reground.errors import ModelError
+from reground.methods.chain_target import CompletionTarget, edit_query
+from reground.methods.closed_form.activations import at_tokens, shares_of, shifted_output
+from reground.methods.closed_form.config import ClosedFormConfig, TokenKind
+from reground.methods.closed_form.tokens import names_subject, token_index
+from reground.models.base import Query
+from reground.models.hf.adapter import HfModel, prompt_tokens
+
+__all__ = ["Request", "ValueReport", "edit_keys", "edit_requests", "value_shift"]
+
+_NO_LABEL = -100
+
+
+class ValueReport(Record):
+    """How the value of one edit was found.
+
+    Attributes:
+        token: Where the edit acts.
+        num_steps: Optimiser steps taken.
+        first_loss: Loss before the first step.
+        last_loss: Loss when the steps ended.
+        relative_norm: Length of the shift, as a multiple of that of the value it shifts.
+    """
+
+    token: TokenKind
+    num_steps: int
+    first_loss: float
+    last_loss: float
+    relative_norm: float
+
+
+@dataclass(frozen=True)
+class Request:
+    """One edit as the closed forms need it.
+
+    Attributes:
+        target: What should follow the prompt.
+        queries: The edit's question, then the same after each context.
+        essence: A prompt whose next token should not change, where the edit acts at a token that stands for the
+            subject.
+        token: The kind of token the edit acts at.
+        indices: Where it is in each of ``queries`` and, at the end, in ``essence``.
+    """
+
+    target: CompletionTarget
+    queries: tuple[Query, ...]
+    essence: Query | None
+    token: TokenKind
+    indices: tuple[int, ...]
+
+
+def edit_requests(
+    model: HfModel,
+    edits: Sequence[Edit],
+    targets: Sequence[CompletionTarget],
+    contexts: Sequence[str],
+    config: ClosedFormConfig,
+) -> list[Request]:
+    """The edits, each with its prompts and the tokens it acts at.
+
+    Raises:
+        InputError: An edit is to act at a subject that its question does not name.
+        ModelError: The chat template changes the question.
+        CapabilityError: The tokenizer does not say where its tokens lie.
+    """
+    return [_request(model, edit, target, contexts, config) for edit, target in zip(edits, targets, strict=True)]
+
+
+def _request(
+    model: HfModel, edit: Edit, target: CompletionTarget, contexts: Sequence[str], config: ClosedFormConfig
+) -> Request:
+    plain = edit_query(edit)
+    queries = (
+        plain,
+        *(plain.model_copy(update={"question": f"{context} {plain.question}"}) for context in contexts),
+    )
+    is_in_text = edit.image is None or names_subject(edit.question, edit.subject)
+    token: TokenKind = config.textual_token if is_in_text else config.visual_token
+    essence = None
+    if token == "subject":
+        essence = Query(question=config.textual_essence.replace("{subject}", edit.subject))
+    elif token == "image":
+        essence = Query(question=config.visual_essence, image=edit.image)
+    every = (*queries, essence) if essence else queries
+    indices = tuple(token_index(model, query, token, edit.subject) for query in every)
+    return Request(target=target, queries=queries, essence=essence, token=token, indices=indices)
+
+
+def edit_keys(model: HfModel, request: Request, path: str) -> tuple[torch.Tensor, torch.Tensor]:
+    """The key (I) of an edit's own prompt, and its mean over that prompt and all contexts, in single precision."""
+    indices = request.indices[: len(request.queries)]
+    keys_BI = at_tokens(model, model.prompt_batch(request.queries), indices, inputs_of=[path])[0][path].float()
+    return keys_BI[0], keys_BI.mean(dim=0)
+
+
+def value_shift(
+    model: HfModel, request: Request, path: str, direction_I: torch.Tensor, config: ClosedFormConfig
+) -> tuple[torch.Tensor, ValueReport]:
+    """The shift (H) of the output at ``path`` under which the target follows the prompt, in single precision.
+
+    It is found under the update that will be written, ``shift`` times ``direction_I`` transposed, which moves the
+    outputs at other tokens too, more or less.
+
+    Minimises, over the shift d of the output v at the edit's token: the mean cross-entropy of the target's tokens over
+    all contexts, plus ``kl_weight`` times the divergence of what follows the essence prompt from what followed it
+    before, plus ``norm_penalty`` times |d| / |v|; |d| is held to ``max_norm`` times |v|, and Adam's step is
+    ``learning_rate`` times the root mean square of v.
+
+    Raises:
+        ModelError: The loss is no longer finite.
+
+    Source:
+        Meng et al., 2022, "Locating and Editing Factual Associations in GPT", equation 4; penalty and bound are in the
+        released code alone. Differs: both, and the step, are relative to v, whose length varies widely among models;
+        the paper shifts the output at the edit's token alone.
+    """
+    every = (*request.queries, request.essence) if request.essence else request.queries
+    batch = model.training_batch(every, [request.target.text] * len(every), ends=config.ends)
+    shares_BT = shares_of(model, batch, path, direction_I)
+    plain = model.prompt_batch(request.queries[:1])
+    value_H = at_tokens(model, plain, request.indices[:1], outputs_of=[path])[1][path][0].float()
+    length = float(value_H.norm())
+    shift_H = torch.zeros_like(value_H, requires_grad=True)
+    optimiser = torch.optim.Adam([shift_H], lr=config.learning_rate * length / len(value_H) ** 0.5)
+    essence_before_V: torch.Tensor | None = None
+    losses: list[float] = []
+    with torch.enable_grad(), shifted_output(model, path, shares_BT, shift_H):
+        for _ in range(config.num_steps + 1):
+            loss, essence_V = _target_and_essence(model, batch, len(request.queries))
+            loss = loss + config.norm_penalty * shift_H.norm() / length
+            if essence_V is not None:
+                essence_before_V = essence_V.detach() if essence_before_V is None else essence_before_V
+                drift = functional.kl_div(essence_before_V, essence_V, log_target=True, reduction="sum")
+                loss = loss + config.kl_weight * drift
+            losses.append(float(loss.detach()))
+            if not torch.isfinite(loss):
+                raise _diverged(losses, config.learning_rate)
+            if losses[-1] < config.loss_floor or len(losses) > config.num_steps:
+                break
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            optimiser.step()
+            with torch.no_grad():
+                shift_H *= (config.max_norm * length / shift_H.norm()).clamp(max=1.0)
+    report = ValueReport(
+        token=request.token,
+        num_steps=len(losses) - 1,
+        first_loss=losses[0],
+        last_loss=losses[-1],
+        relative_norm=float(shift_H.detach().norm()) / length,
+    )
+    return shift_H.detach(), report
+
+
+def _target_and_essence(
+    model: HfModel, batch: Mapping[str, torch.Tensor], num_queries: int
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Cross-entropy of the target in the first rows, and what follows the essence prompt, the row after them if any.
+
+    The target after the essence prompt has no bearing on what comes before it.
+
+    Returns:
+        The mean over tokens, then over rows, in nats; and log-probabilities (V).
+    """
+    labels_BT = batch["labels"]
+    is_label_BT = labels_BT != _NO_LABEL
+    num_columns = labels_BT.shape[1] - int(is_label_BT.any(dim=0).nonzero()[0])
+    inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
+    with model.passing(prompt_tokens(batch)):
+        logits_BTV = model.module(**inputs, use_cache=False, logits_to_keep=num_columns + 1, return_dict=True).logits
+    losses_BT = functional.cross_entropy(
+        logits_BTV[:num_queries, :-1].float().transpose(1, 2),
+        labels_BT[:num_queries, -num_columns:],
+        ignore_index=_NO_LABEL,
+        reduction="none",
+    )
+    loss = (losses_BT.sum(dim=1) / is_label_BT[:num_queries].sum(dim=1)).mean()
+    if num_queries == len(labels_BT):
+        return loss, None
+    prompt_end = -1 - int(is_label_BT[-1].sum())
+    return loss, logits_BTV[-1, prompt_end].float().log_softmax(-1)
+
+
+def _diverged(losses: Sequence[float], learning_rate: float) -> ModelError:
+    return ModelError(
+        f"finding the value of an edit diverged at learning_rate={learning_rate}: "
+        f"the loss is {losses[-1]} after {len(losses) - 1} steps.",
+        "a step size at which the loss stays finite",
+        "lower learning_rate, or load the model in float32.",
+    )

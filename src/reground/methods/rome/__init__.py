@@ -1,0 +1,3 @@
+"""Rank-one model editing of one MLP layer of the text model."""
+
+__all__: list[str] = []

@@ -1,0 +1,114 @@
+"""Second moments of keys: right, kept, and told apart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from reground.edits.records import Edit
+from reground.errors import InputError
+from reground.methods.closed_form.corpus import Corpus, open_corpus
+from reground.methods.closed_form.statistics import KeyStatistics, cache_folder
+from reground.methods.registry import create_editor
+from reground.models.hf.adapter import HfModel
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("REGROUND_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def corpus(tiny_model: HfModel, tmp_path: Path, tiny_images: list[str]) -> Corpus:
+    path = tmp_path / "texts.jsonl"
+    path.write_text(
+        '{"question": "which drug comes first for a ring in the kidney?"}\n'
+        f'{{"question": "what is this?", "image": "{tiny_images[1]}", "completion": "a ring in the liver"}}\n'
+        '{"question": "which?", "completion": "none"}\n'
+    )
+    return open_corpus(str(path), tiny_model)
+
+
+def keys_one_by_one(model: HfModel, corpus: Corpus, path: str) -> torch.Tensor:
+    """Keys of each text in a pass of its own, without padding."""
+    kept: list[torch.Tensor] = []
+    handle = model.module.get_submodule(path).register_forward_pre_hook(lambda _, given: kept.append(given[0][0]))
+    for text in corpus.texts(10):
+        if text.completion is None:
+            batch = model.prompt_batch([text.query])
+        else:
+            batch = model.training_batch([text.query], [text.completion])
+            del batch["labels"]
+        with torch.no_grad():
+            model.module(**batch)
+    handle.remove()
+    return torch.cat(kept).double()
+
+
+def test_the_moment_is_the_mean_over_all_tokens_and_no_padding(tiny_model: HfModel, corpus: Corpus) -> None:
+    paths = [tiny_model.layer_path(layer, "mlp.down_proj") for layer in (0, 1)]
+    statistics = KeyStatistics.gathered(tiny_model, paths, corpus, 10)
+    for path in paths:
+        keys_NI = keys_one_by_one(tiny_model, corpus, path)
+        assert statistics.report.num_tokens == len(keys_NI)
+        moment_II = statistics.moment(path, CPU)
+        torch.testing.assert_close(moment_II, keys_NI.T @ keys_NI / len(keys_NI), rtol=1e-4, atol=1e-5)
+
+
+def test_what_was_gathered_is_kept(tiny_model: HfModel, corpus: Corpus, own_cache: Path) -> None:
+    low, high = (tiny_model.layer_path(layer, "mlp.down_proj") for layer in (0, 1))
+    first = KeyStatistics.gathered(tiny_model, [low], corpus, 10)
+    assert not first.report.was_kept
+    assert KeyStatistics.gathered(tiny_model, [low], corpus, 10).report.was_kept
+    assert not KeyStatistics.gathered(tiny_model, [low, high], corpus, 10).report.was_kept
+    assert KeyStatistics.gathered(tiny_model, [low, high], corpus, 10).report.was_kept
+    assert not KeyStatistics.gathered(tiny_model, [low], corpus, 2).report.was_kept
+    weight = tiny_model.layer_parameters(0, "self_attn.q_proj")
+    for parameter in weight.values():
+        parameter.data.mul_(1.01)
+    other = KeyStatistics.gathered(tiny_model, [low], corpus, 10)
+    assert not other.report.was_kept
+    assert other.files[low] != first.files[low]
+    assert len(list(own_cache.rglob("*"))) == 5, "four files in one folder, no drafts left"
+
+
+def test_a_damaged_file_is_gathered_again(tiny_model: HfModel, corpus: Corpus) -> None:
+    path = tiny_model.layer_path(0, "mlp.down_proj")
+    first = KeyStatistics.gathered(tiny_model, [path], corpus, 10)
+    moment_II = first.moment(path, CPU)
+    first.files[path].write_bytes(b"cut short")
+    again = KeyStatistics.gathered(tiny_model, [path], corpus, 10)
+    assert not again.report.was_kept
+    assert torch.equal(again.moment(path, CPU), moment_II)
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(
+    tiny_model: HfModel, corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("REGROUND_CACHE", str(tmp_path / "file"))
+    with pytest.raises(InputError, match="REGROUND_CACHE"):
+        KeyStatistics.gathered(tiny_model, [tiny_model.layer_path(0, "mlp.down_proj")], corpus, 10)
+
+
+def test_the_cache_lies_in_the_users_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("REGROUND_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert cache_folder() == tmp_path / "reground"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert cache_folder() == Path.home() / ".cache" / "reground"
+
+
+def test_a_second_edit_uses_the_statistics_of_the_unedited_model(
+    tiny_model: HfModel, tiny_edits: list[Edit], corpus: Corpus
+) -> None:
+    editor = create_editor("rome", {"corpus": corpus.name, "num_steps": 1, "num_contexts": 1})
+    with editor.apply(tiny_model, tiny_edits[:1]) as first:
+        assert not first.details["statistics"]["was_kept"]  # type: ignore[attr-defined]
+        with editor.apply(first, tiny_edits[1:]) as second:
+            assert second.details["statistics"]["was_kept"]  # type: ignore[attr-defined]
