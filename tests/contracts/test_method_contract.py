@@ -31,6 +31,8 @@ LEARNING: dict[str, dict[str, Any]] = {
     "grace": {"num_steps": 100},
     "wise": {"learning_rate": 2e-2, "num_steps": 60, "num_irrelevant": 4},
     "rome": {"corpus": CORPUS, "num_contexts": 1},
+    "memit": {"corpus": CORPUS, "num_contexts": 1},
+    "alphaedit": {"corpus": CORPUS, "num_contexts": 1, "threshold": 0.1},
 }
 #: Demonstrations of whole sentences are long in a tokenizer that knows few words.
 CONTEXT: dict[str, dict[str, float]] = {"ike": {"max_words": 60}, "ike-gold": {"max_words": 60}}

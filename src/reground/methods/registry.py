@@ -186,6 +186,20 @@ METHODS: dict[str, MethodEntry] = {
         "Write each edit into one MLP layer as a rank-one update, sparing the keys of a corpus.",
         {},
     ),
+    "memit": MethodEntry(
+        "reground.methods.memit.config:MemitConfig",
+        "reground.methods.memit.editor:MemitEditor",
+        _WEIGHTS,
+        "Write all edits together, a share into each of a few MLP layers, sparing the keys of a corpus.",
+        {},
+    ),
+    "alphaedit": MethodEntry(
+        "reground.methods.alphaedit.config:AlphaEditConfig",
+        "reground.methods.alphaedit.editor:AlphaEditEditor",
+        _WEIGHTS,
+        "The same along those directions alone that the keys of a corpus leave free, sparing its earlier edits.",
+        {},
+    ),
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from reground.methods.closed_form.solve import rank_one_direction
+from reground.methods.closed_form.solve import Spared, free_directions, rank_one_direction
 
 pytestmark = pytest.mark.reference
 
@@ -52,3 +52,63 @@ def test_a_corpus_of_too_few_tokens_can_still_be_inverted(random: torch.Generato
     update_OI = torch.ones(NUM_OUTPUTS, 1).double() * rank_one_direction(torch.outer(one_I, one_I), key_I, key_I)
     torch.testing.assert_close(update_OI @ key_I, torch.ones(NUM_OUTPUTS, dtype=torch.float64))
     assert (update_OI @ one_I).abs().max() < 1e-4, "the one key of the corpus is spared"
+
+
+def test_many_values_move_as_the_normal_equations_say(random: torch.Generator) -> None:
+    """Minimise |D K - R|^2 + tr(D S D^T) as one dense least-squares problem, its rows stacked."""
+    corpus_NI = normal(random, 40, NUM_INPUTS)
+    weight_II = 3.0 * corpus_NI.T @ corpus_NI / len(corpus_NI)
+    keys_IN, residuals_ON = normal(random, NUM_INPUTS, 3), normal(random, NUM_OUTPUTS, 3)
+    update_OI = Spared(weight_II).update(keys_IN, residuals_ON)
+
+    rows = torch.cat([keys_IN.T, torch.linalg.cholesky(weight_II).T])
+    wanted = torch.cat([residuals_ON.T, torch.zeros(NUM_INPUTS, NUM_OUTPUTS, dtype=torch.float64)])
+    expected_IO = torch.linalg.lstsq(rows, wanted).solution
+    torch.testing.assert_close(update_OI, expected_IO.T, rtol=1e-4, atol=1e-6)
+
+
+def test_with_a_light_corpus_the_values_move_all_the_way(random: torch.Generator) -> None:
+    keys_IN, residuals_ON = normal(random, NUM_INPUTS, 3), normal(random, NUM_OUTPUTS, 3)
+    update_OI = Spared(1e-9 * torch.eye(NUM_INPUTS, dtype=torch.float64)).update(keys_IN, residuals_ON)
+    torch.testing.assert_close(update_OI @ keys_IN, residuals_ON, rtol=1e-4, atol=1e-4)
+
+
+def test_the_update_of_a_single_edit_lies_along_its_direction(random: torch.Generator) -> None:
+    corpus_NI = normal(random, 40, NUM_INPUTS)
+    key_I, residual_O = normal(random, NUM_INPUTS), normal(random, NUM_OUTPUTS)
+    free_IF = torch.linalg.qr(normal(random, NUM_INPUTS, 4)).Q
+    moment_II = corpus_NI.T @ corpus_NI
+    for spared in (Spared(moment_II), Spared(free_IF.T @ moment_II @ free_IF, free_IF)):
+        direction_I = spared.direction(key_I, key_I)
+        update_OI = spared.update(key_I[:, None], residual_O[:, None])
+        assert float(direction_I @ key_I) == pytest.approx(1.0)
+        written = float((update_OI @ key_I) @ residual_O / (residual_O @ residual_O))
+        assert 0 < written < 1, "what is spared holds the edit back"
+        torch.testing.assert_close(update_OI, written * torch.outer(residual_O, direction_I), rtol=1e-4, atol=1e-6)
+
+
+def test_an_update_along_free_directions_is_that_of_the_paper_and_leaves_the_corpus_alone(
+    random: torch.Generator,
+) -> None:
+    corpus_NI = normal(random, 40, 3) @ normal(random, 3, NUM_INPUTS)
+    free_IF = free_directions(*torch.linalg.eigh(corpus_NI.T @ corpus_NI / len(corpus_NI)), 1e-6)
+    assert free_IF.shape == (NUM_INPUTS, NUM_INPUTS - 3)
+    keys_IN, residuals_ON, past_IP = (normal(random, rows, 2) for rows in (NUM_INPUTS, NUM_OUTPUTS, NUM_INPUTS))
+    ridge, projector_II = 0.3, free_IF @ free_IF.T
+    eye_FF, past_FP = torch.eye(free_IF.shape[1], dtype=torch.float64), free_IF.T @ past_IP
+    update_OI = Spared(past_FP @ past_FP.T + ridge * eye_FF, free_IF).update(keys_IN, residuals_ON)
+
+    eye_II = torch.eye(NUM_INPUTS, dtype=torch.float64)
+    system_II = (past_IP @ past_IP.T + keys_IN @ keys_IN.T) @ projector_II + ridge * eye_II
+    expected_OI = residuals_ON @ keys_IN.T @ projector_II @ torch.linalg.inv(system_II)
+    torch.testing.assert_close(update_OI, expected_OI, rtol=1e-4, atol=1e-6)
+    assert (update_OI @ corpus_NI.T).abs().max() < 1e-5
+
+
+def test_keys_of_earlier_edits_are_spared_where_there_is_room(random: torch.Generator) -> None:
+    keys_IN, residuals_ON, past_IP = (normal(random, rows, 2) for rows in (NUM_INPUTS, NUM_OUTPUTS, NUM_INPUTS))
+    ridge_II = 1e-7 * torch.eye(NUM_INPUTS, dtype=torch.float64)
+    update_OI = Spared(past_IP @ past_IP.T + ridge_II).update(keys_IN, residuals_ON)
+    assert (update_OI @ past_IP).norm() < 0.01 * (Spared(ridge_II).update(keys_IN, residuals_ON) @ past_IP).norm()
+    with_past_OI = Spared(1e4 * past_IP @ past_IP.T + ridge_II).update(keys_IN, residuals_ON)
+    assert (with_past_OI @ past_IP).abs().max() < 1e-3

@@ -9,7 +9,7 @@ from pydantic import Field
 from reground.methods.base import MethodConfig
 from reground.methods.chain_target import TargetKind
 
-__all__ = ["ClosedFormConfig", "TokenKind"]
+__all__ = ["BatchConfig", "ClosedFormConfig", "TokenKind"]
 
 #: The token of a prompt at which an edit acts: the last of the subject's name; the last of the image; the last of the
 #: question; the last of the prompt. All but the first have seen the whole image.
@@ -60,3 +60,14 @@ class ClosedFormConfig(MethodConfig):
     max_chain_tokens: int = Field(default=96, ge=1)
     corpus: str | None = None
     num_texts: int = Field(default=1000, ge=1)
+
+
+class BatchConfig(ClosedFormConfig):
+    """The settings all closed-form editors share, and the layers over which edits are spread.
+
+    Attributes:
+        layers: Text layers that are edited (R in MEMIT); negative counts from the last, which itself will not do.
+            None: from an eighth to a quarter of the way up; of fewer than eight, the lowest alone.
+    """
+
+    layers: tuple[int, ...] | None = None

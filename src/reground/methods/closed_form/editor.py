@@ -36,7 +36,7 @@ from reground.methods.weight_edit import (
 from reground.models.base import Capability, Model
 from reground.models.hf.adapter import HfModel
 
-__all__ = ["ClosedFormEdit", "ClosedFormEditor"]
+__all__ = ["ClosedFormEdit", "ClosedFormEditor", "add_update", "text_layer"]
 
 _C = TypeVar("_C", bound=ClosedFormConfig)
 
@@ -229,6 +229,22 @@ def unedited(model: HfModel) -> Iterator[None]:
         yield
     finally:
         _copy_into(parameters, edited)
+
+
+def text_layer(model: HfModel, layer: int) -> int:
+    """Index from 0 of a text layer; negative counts from the last.
+
+    Raises:
+        InputError: There is no such layer.
+    """
+    model.layer_path(layer)
+    return layer % len(model.text_layers)
+
+
+def add_update(weight: torch.nn.Parameter, update_OI: torch.Tensor) -> None:
+    """Add an update to a weight in place; the sum is taken in the update's precision."""
+    with torch.no_grad():
+        weight.copy_(weight.to(update_OI) + update_OI)
 
 
 def _contexts(corpus: Corpus, num_contexts: int) -> list[str]:

@@ -111,6 +111,22 @@ class KeyStatistics:
         moment_II: torch.Tensor = load_file(self.files[path])["moment"]
         return moment_II.to(device, _precision(device))
 
+    def principal(self, path: str, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+        """Eigenvalues (I), smallest first, and eigenvectors (II, one a column) of the second moment.
+
+        Found once, and kept on disk beside the moment.
+
+        Raises:
+            InputError: The cache folder cannot be written to.
+        """
+        kept = self.files[path].with_suffix(".principal.safetensors")
+        if not _is_whole(kept):
+            strengths_I, directions_II = torch.linalg.eigh(self.moment(path, torch.device("cpu")))
+            _write_tensors(kept, {"strengths": strengths_I, "directions": directions_II})
+        tensors = load_file(kept)
+        precision = _precision(device)
+        return tensors["strengths"].to(device, precision), tensors["directions"].to(device, precision)
+
 
 def _write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
     """Put tensors into the cache, whole or not at all.

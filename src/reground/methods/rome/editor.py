@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import torch
 
-from reground.methods.closed_form.editor import ClosedFormEditor
+from reground.methods.closed_form.editor import ClosedFormEditor, add_update, text_layer
 from reground.methods.closed_form.solve import rank_one_direction
 from reground.methods.closed_form.statistics import KeyStatistics
 from reground.methods.closed_form.value import Request, ValueReport, edit_keys, value_shift
@@ -30,8 +30,7 @@ class RomeEditor(ClosedFormEditor[RomeConfig]):
         """The one layer."""
         if config.layer is None:
             return [len(model.text_layers) // 6]
-        model.layer_path(config.layer)
-        return [config.layer % len(model.text_layers)]
+        return [text_layer(model, config.layer)]
 
     def write(
         self,
@@ -48,7 +47,6 @@ class RomeEditor(ClosedFormEditor[RomeConfig]):
             key_I, mean_key_I = (key_I.to(moment_II) for key_I in edit_keys(model, request, path))
             direction_I = rank_one_direction(moment_II, mean_key_I, key_I)
             shift_O, report = value_shift(model, request, path, direction_I, self._config)
-            with torch.no_grad():
-                weight.copy_(weight.to(moment_II) + torch.outer(shift_O.to(moment_II), direction_I))
+            add_update(weight, torch.outer(shift_O.to(moment_II), direction_I))
             values.append(report)
         return values

@@ -1,0 +1,119 @@
+"""Edits written together, each layer a share: what memit and alphaedit have in common.
+
+Axes: I inputs and O outputs of an edited module, N edits; O is the width of the residual stream.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+import torch
+
+from reground.errors import InputError
+from reground.methods.closed_form.activations import at_tokens
+from reground.methods.closed_form.config import BatchConfig
+from reground.methods.closed_form.editor import ClosedFormEditor, add_update, text_layer
+from reground.methods.closed_form.solve import Spared
+from reground.methods.closed_form.statistics import KeyStatistics
+from reground.methods.closed_form.value import Request, ValueReport, edit_keys, value_shift
+from reground.models.hf.adapter import HfModel
+
+__all__ = ["BatchEditor"]
+
+_B = TypeVar("_B", bound=BatchConfig)
+
+#: Fewer are not spread over unless asked: on four layers spreading made edits worse.
+_FEWEST_TO_SPREAD_OVER = 8
+
+
+class BatchEditor(ClosedFormEditor[_B]):
+    """Finds the values of all edits at the highest edited layer, then goes there layer by layer, lowest first.
+
+    A method says what its updates spare.
+
+    Source:
+        Meng et al., 2023, "Mass-Editing Memory in a Transformer", algorithm 1. Differs: each value is found under the
+        update that would write it at the highest layer alone, as rome finds it.
+    """
+
+    @abstractmethod
+    def spared(self, model: HfModel, path: str, statistics: KeyStatistics) -> Spared:
+        """What an update of the module at ``path`` should disturb little, in the precision to solve in."""
+
+    def layers(self, model: HfModel, config: _B) -> list[int]:
+        """The layers named, or those from an eighth to a quarter of the way up; of fewer than eight, the lowest alone.
+
+        Raises:
+            InputError: None are named, or one that the model does not have.
+        """
+        num_layers = len(model.text_layers)
+        if config.layers is None:
+            return [*range(num_layers // 8, num_layers // 4 + 1)] if num_layers >= _FEWEST_TO_SPREAD_OVER else [0]
+        if not config.layers:
+            raise InputError(
+                f"method {self.name!r} was given no layers.",
+                f"at least one text layer, 0 to {num_layers - 2}",
+                "name one, or leave `layers` out.",
+            )
+        return sorted({text_layer(model, layer) for layer in config.layers})
+
+    def _weights(self, model: HfModel, config: _B) -> dict[str, torch.nn.Parameter]:
+        weights = super()._weights(model, config)
+        width = model.module.get_input_embeddings().weight.shape[1]
+        for path, weight in weights.items():
+            if len(weight) != width:
+                raise InputError(
+                    f"method {self.name!r} was to spread edits over {path!r}, which puts out {len(weight)} numbers.",
+                    f"a part whose output is added to the {width} of the residual stream, such as mlp.down_proj",
+                    "correct the method's `module`.",
+                )
+        return weights
+
+    def write(
+        self,
+        model: HfModel,
+        weights: Mapping[str, torch.nn.Parameter],
+        requests: Sequence[Request],
+        statistics: KeyStatistics,
+    ) -> list[ValueReport]:
+        """Add one update for all requests to each layer: at each, an even share of what is missing at the highest."""
+        shifts, reports = self._values(model, list(weights)[-1], requests, statistics)
+        wanted_ON = torch.stack(shifts, dim=1)
+        highest = model.layer_path(self.layers(model, self._config)[-1])
+        for position, (path, weight) in enumerate(weights.items()):
+            keys_IN, outputs_ON = _keys_and_outputs(model, requests, path, highest)
+            if position == 0:
+                wanted_ON = wanted_ON + outputs_ON
+            residuals_ON = (wanted_ON - outputs_ON) / (len(weights) - position)
+            spared = self.spared(model, path, statistics)
+            update_OI = spared.update(keys_IN.to(spared.weight_FF), residuals_ON.to(spared.weight_FF))
+            add_update(weight, update_OI)
+        return reports
+
+    def _values(
+        self, model: HfModel, path: str, requests: Sequence[Request], statistics: KeyStatistics
+    ) -> tuple[list[torch.Tensor], list[ValueReport]]:
+        """For each request the shift (O) of the output at ``path`` that is wanted, and how it was found."""
+        spared = self.spared(model, path, statistics)
+        shifts, reports = [], []
+        for request in requests:
+            key_I, mean_key_I = (key_I.to(spared.weight_FF) for key_I in edit_keys(model, request, path))
+            shift_O, report = value_shift(model, request, path, spared.direction(mean_key_I, key_I), self._config)
+            shifts.append(shift_O)
+            reports.append(report)
+        return shifts, reports
+
+
+def _keys_and_outputs(
+    model: HfModel, requests: Sequence[Request], path: str, layer_path: str
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean keys (IN) of requests at ``path``, and what their own prompts bring out of a layer (ON)."""
+    keys, outputs = [], []
+    for request in requests:
+        batch, indices = model.prompt_batch(request.queries), request.indices[: len(request.queries)]
+        read, written = at_tokens(model, batch, indices, inputs_of=[path], outputs_of=[layer_path])
+        keys.append(read[path].float().mean(dim=0))
+        outputs.append(written[layer_path][0].float())
+    return torch.stack(keys, dim=1), torch.stack(outputs, dim=1)
