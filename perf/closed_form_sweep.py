@@ -29,10 +29,12 @@ from reground.edits.records import Edit, Probe
 from reground.methods.base import Editor
 from reground.methods.closed_form import value
 from reground.methods.registry import create_editor
-from reground.models.base import Query
+from reground.models.base import probe_query
 from reground.models.hf.adapter import HfModel
 from reground.models.registry import load_model
 
+#: Settings that a value depends on through its direction alone.
+_HOW_IT_IS_WRITTEN = {"corpus_weight", "threshold", "ridge", "layers"}
 _COLUMNS = ("exact", "textual", "visual", "generality", "near", "far")
 
 
@@ -74,12 +76,8 @@ def _asked(probes: Sequence[Probe], num_local: int) -> tuple[list[Probe], list[P
     return same, [probe for probe in turns if probe is not None][:num_local]
 
 
-def _query(probe: Probe) -> Query:
-    return Query(question=probe.question, image=probe.image, options=probe.options)
-
-
 def _texts(model: Any, probes: Sequence[Probe]) -> list[str]:
-    return [outputs[0].text for outputs in model.generate([_query(probe) for probe in probes], max_new_tokens=64)]
+    return [outputs[0].text for outputs in model.generate([probe_query(probe) for probe in probes], max_new_tokens=64)]
 
 
 def _remembered(find: Callable[..., Any]) -> Callable[..., Any]:
@@ -90,15 +88,12 @@ def _remembered(find: Callable[..., Any]) -> Callable[..., Any]:
         model: HfModel, request: value.Request, path: str, direction_I: torch.Tensor, config: Any
     ) -> tuple[torch.Tensor, value.ValueReport]:
         rounded = tuple((direction_I / direction_I.norm()).mul(1e4).round().int().tolist())
-        key = request.queries, path, rounded, tuple((name, getattr(config, name)) for name in _VALUE_SETTINGS)
+        key = request.queries, path, rounded, config.model_dump_json(exclude=_HOW_IT_IS_WRITTEN)
         if key not in found:
             found[key] = find(model, request, path, direction_I, config)
         return found[key]  # type: ignore[no-any-return]
 
     return value_shift
-
-
-_VALUE_SETTINGS = ("learning_rate", "num_steps", "loss_floor", "kl_weight", "norm_penalty", "max_norm", "ends")
 
 
 def _measured(
@@ -113,7 +108,7 @@ def _measured(
     apply_s = 0.0
     for edit, (same, local), expected in zip(edits, probes, before, strict=True):
         with editor.apply(model, [edit]) as edited:
-            scores = edited.score([_query(probe) for probe in same], [_wanted(probe) for probe in same])
+            scores = edited.score([probe_query(probe) for probe in same], [_wanted(probe) for probe in same])
             texts = _texts(edited, local)
         apply_s += edited.cost.apply_s
         for probe, score in zip(same, scores, strict=True):
