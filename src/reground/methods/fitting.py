@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import torch
 from safetensors.torch import save_file
 
-from reground.edits.records import Probe, content_id
+from reground.edits.records import content_id
 from reground.errors import ArtifactError, InputError, ModelError
 from reground.methods.artifact import (
     TENSOR_FILE,
@@ -33,6 +33,7 @@ from reground.methods.artifact import (
 )
 from reground.methods.identity import model_identity
 from reground.methods.training_step import seeded
+from reground.methods.weight_edit import copy_into
 from reground.models.base import Query
 from reground.models.hf.adapter import HfModel
 
@@ -43,7 +44,6 @@ __all__ = [
     "completion_logits",
     "divergence",
     "fit_artifact",
-    "probe_query",
     "target_loss",
 ]
 
@@ -115,11 +115,6 @@ class OwnOutputs:
 
 def _key(query: Query) -> str:
     return content_id("q", query.model_dump(mode="json"))
-
-
-def probe_query(probe: Probe) -> Query:
-    """What a model is asked for a probe."""
-    return Query(question=probe.question, image=probe.image, options=probe.options)
 
 
 def completion_logits(module: Any, batch: Mapping[str, torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -283,7 +278,7 @@ class _Training:
         """Train to the last step."""
         state, config = self._state, self._config
         if state.curve:
-            _copy_into(self._learner.tensors(), state.tensors)
+            copy_into(self._learner.tensors(), state.tensors)
             self._optimiser.load_state_dict(state.optimiser)
         else:
             self._measure({})
@@ -351,12 +346,6 @@ class _Training:
 def _add(totals: dict[str, float], parts: Mapping[str, torch.Tensor]) -> None:
     for name, value in parts.items():
         totals[name] = totals.get(name, 0.0) + float(value.detach())
-
-
-def _copy_into(tensors: Mapping[str, torch.Tensor], values: Mapping[str, torch.Tensor]) -> None:
-    with torch.no_grad():
-        for name, tensor in tensors.items():
-            tensor.copy_(values[name])
 
 
 def _write_whole(path: Path, write: Callable[[Path], Any]) -> None:

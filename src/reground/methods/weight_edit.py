@@ -22,6 +22,7 @@ __all__ = [
     "WeightEdit",
     "check_base",
     "checksum",
+    "copy_into",
     "num_bytes",
     "read_tensors",
     "require_edits",
@@ -116,6 +117,13 @@ def check_base(saved: SavedEdit, base_tensors: Mapping[str, torch.Tensor], model
             "the model it was saved from, with the same edits in force as then",
             "load that model, or apply the edits anew.",
         )
+
+
+def copy_into(tensors: Mapping[str, torch.Tensor], values: Mapping[str, torch.Tensor]) -> None:
+    """Set ``tensors`` in place to the values of the same names."""
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            tensor.copy_(values[name])
 
 
 class WeightEdit(WrappedModel):

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, Protocol, runtime_checkable
 
-from reground.edits.records import ImageRef, Record
+from reground.edits.records import ImageRef, Probe, Record
 from reground.edits.traces import Delimiters
 
-__all__ = ["Capability", "Delimiters", "Model", "ModelInfo", "Output", "Query", "TargetScore"]
+__all__ = ["Capability", "Delimiters", "Model", "ModelInfo", "Output", "Query", "TargetScore", "probe_query"]
 
 #: What a model can offer and a method can need: free generation; teacher-forced scores; access to hidden states;
 #: access to weights (and so gradients); a note in the prompt.
@@ -34,6 +34,11 @@ class Query(Record):
     note: str | None = None
     options: tuple[str, ...] = ()
     is_thinking: bool = True
+
+
+def probe_query(probe: Probe) -> Query:
+    """What a model is asked for a probe."""
+    return Query(question=probe.question, image=probe.image, options=probe.options)
 
 
 class Output(Record):

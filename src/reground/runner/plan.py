@@ -10,7 +10,7 @@ from reground.benchmarks.validation import find_image_defects
 from reground.edits.records import Edit, Probe, Record
 from reground.errors import CapabilityError, InputError
 from reground.methods.registry import METHODS, check_artifact, create_config, method_entry
-from reground.models.base import Query
+from reground.models.base import probe_query
 from reground.models.registry import check_placement, model_entry
 from reground.runner.recipe import Recipe
 
@@ -21,7 +21,6 @@ __all__ = [
     "check_capabilities",
     "load_workload",
     "make_plan",
-    "probe_query",
 ]
 
 
@@ -74,11 +73,6 @@ class Plan(Record):
     num_generations: int
     max_new_tokens: int
     max_tokens: int
-
-
-def probe_query(probe: Probe) -> Query:
-    """What a model is asked for a probe."""
-    return Query(question=probe.question, image=probe.image, options=probe.options)
 
 
 def check_capabilities(recipe: Recipe) -> None:

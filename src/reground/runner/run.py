@@ -28,7 +28,7 @@ from reground.evaluation.scores import summarise
 from reground.evaluation.strata import Belief
 from reground.methods.base import EditCost, EditedModel, Editor
 from reground.methods.registry import create_config, create_editor, method_entry
-from reground.models.base import Model, Output, Query
+from reground.models.base import Model, Output, Query, probe_query
 from reground.models.registry import load_model
 from reground.runner.journal import Journal, lock_directory, read_beliefs, read_rows
 from reground.runner.manifest import (
@@ -39,7 +39,7 @@ from reground.runner.manifest import (
     read_manifest,
     write_manifest,
 )
-from reground.runner.plan import Workload, check_capabilities, load_workload, probe_query
+from reground.runner.plan import Workload, check_capabilities, load_workload
 from reground.runner.recipe import Recipe
 from reground.runner.schedules import REFERENCE, Step, reference_steps, single_steps
 

@@ -79,7 +79,8 @@ class BatchEditor(ClosedFormEditor[_B]):
         statistics: KeyStatistics,
     ) -> list[ValueReport]:
         """Add one update for all requests to each layer: at each, an even share of what is missing at the highest."""
-        shifts, reports = self._values(model, list(weights)[-1], requests, statistics)
+        spared = self.spared(model, list(weights)[-1], statistics)
+        shifts, reports = self._values(model, list(weights)[-1], requests, spared)
         wanted_ON = torch.stack(shifts, dim=1)
         highest = model.layer_path(self.layers(model, self._config)[-1])
         for position, (path, weight) in enumerate(weights.items()):
@@ -87,16 +88,16 @@ class BatchEditor(ClosedFormEditor[_B]):
             if position == 0:
                 wanted_ON = wanted_ON + outputs_ON
             residuals_ON = (wanted_ON - outputs_ON) / (len(weights) - position)
-            spared = self.spared(model, path, statistics)
+            if len(weights) > 1:  # a layer written below changes the keys of earlier edits
+                spared = self.spared(model, path, statistics)
             update_OI = spared.update(keys_IN.to(spared.weight_FF), residuals_ON.to(spared.weight_FF))
             add_update(weight, update_OI)
         return reports
 
     def _values(
-        self, model: HfModel, path: str, requests: Sequence[Request], statistics: KeyStatistics
+        self, model: HfModel, path: str, requests: Sequence[Request], spared: Spared
     ) -> tuple[list[torch.Tensor], list[ValueReport]]:
         """For each request the shift (O) of the output at ``path`` that is wanted, and how it was found."""
-        spared = self.spared(model, path, statistics)
         shifts, reports = [], []
         for request in requests:
             key_I, mean_key_I = (key_I.to(spared.weight_FF) for key_I in edit_keys(model, request, path))

@@ -28,6 +28,7 @@ from reground.methods.training_step import seeded
 from reground.methods.weight_edit import (
     WeightEdit,
     check_base,
+    copy_into,
     num_bytes,
     read_tensors,
     require_edits,
@@ -70,7 +71,7 @@ class ClosedFormEdit(WeightEdit):
             saved,
             base_tensors=original,
             edit_tensors=lambda: {name: parameter.detach() for name, parameter in parameters.items()},
-            undo=lambda: _copy_into(parameters, original),
+            undo=lambda: copy_into(parameters, original),
         )
         self.parameters = parameters
         self.original = original
@@ -141,7 +142,7 @@ class ClosedFormEditor(ABC, Generic[_C]):
                 values = self.write(local, weights, requests, statistics)
                 _check_finite(parameters)
             except BaseException:
-                _copy_into(parameters, original)
+                copy_into(parameters, original)
                 raise
         details: dict[str, Any] = {
             "values": [value.model_dump() for value in values],
@@ -187,7 +188,7 @@ class ClosedFormEditor(ABC, Generic[_C]):
                 "apply the edits again and save them.",
             )
         original = {name: parameter.detach().clone() for name, parameter in parameters.items()}
-        _copy_into(parameters, tensors)
+        copy_into(parameters, tensors)
         return ClosedFormEdit(model, local, saved, parameters=parameters, original=original)
 
     def _weights(self, model: HfModel, config: _C) -> dict[str, torch.nn.Parameter]:
@@ -225,10 +226,10 @@ def unedited(model: HfModel) -> Iterator[None]:
     edited = {name: parameter.detach().clone() for name, parameter in parameters.items()}
     try:
         for edit in edits:
-            _copy_into(edit.parameters, edit.original)
+            copy_into(edit.parameters, edit.original)
         yield
     finally:
-        _copy_into(parameters, edited)
+        copy_into(parameters, edited)
 
 
 def text_layer(model: HfModel, layer: int) -> int:
@@ -250,12 +251,6 @@ def add_update(weight: torch.nn.Parameter, update_OI: torch.Tensor) -> None:
 def _contexts(corpus: Corpus, num_contexts: int) -> list[str]:
     """Beginnings of the first questions of a corpus."""
     return [" ".join(text.query.question.split()[:_CONTEXT_WORDS]) for text in corpus.texts(num_contexts)]
-
-
-def _copy_into(parameters: Mapping[str, torch.nn.Parameter], values: Mapping[str, torch.Tensor]) -> None:
-    with torch.no_grad():
-        for name, parameter in parameters.items():
-            parameter.copy_(values[name])
 
 
 def _check_finite(parameters: Mapping[str, torch.nn.Parameter]) -> None:

@@ -22,6 +22,7 @@ from reground.methods.training_step import seeded
 from reground.methods.weight_edit import (
     WeightEdit,
     check_base,
+    copy_into,
     num_bytes,
     read_tensors,
     require_edits,
@@ -88,9 +89,9 @@ class MendEditor:
             parameters = _weights(layers)
             original = {name: parameter.detach().clone() for name, parameter in parameters.items()}
             try:
-                _copy_into(parameters, edited)
+                copy_into(parameters, edited)
             except BaseException:
-                _copy_into(parameters, original)
+                copy_into(parameters, original)
                 raise
         cost = EditCost(
             apply_s=meter.seconds,
@@ -135,7 +136,7 @@ class MendEditor:
                 "apply the edits again and save them.",
             )
         original = {name: parameter.detach().clone() for name, parameter in parameters.items()}
-        _copy_into(parameters, tensors)
+        copy_into(parameters, tensors)
         return _in_force(model, local, saved, parameters, original)
 
 
@@ -164,12 +165,6 @@ def _edited_weights(
     return edited
 
 
-def _copy_into(parameters: Mapping[str, torch.Tensor], values: Mapping[str, torch.Tensor]) -> None:
-    with torch.no_grad():
-        for name, parameter in parameters.items():
-            parameter.copy_(values[name])
-
-
 def _in_force(
     model: Model,
     local: HfModel,
@@ -183,5 +178,5 @@ def _in_force(
         saved,
         base_tensors=original,
         edit_tensors=lambda: {name: parameter.detach() for name, parameter in parameters.items()},
-        undo=lambda: _copy_into(parameters, original),
+        undo=lambda: copy_into(parameters, original),
     )

@@ -20,7 +20,6 @@ from reground.methods.fitting import (
     completion_logits,
     divergence,
     fit_artifact,
-    probe_query,
     target_loss,
 )
 from reground.methods.mend.config import MendFitConfig
@@ -28,7 +27,7 @@ from reground.methods.mend.editor import MendEditor
 from reground.methods.mend.layers import Factors, edited_layers, gradient_factors
 from reground.methods.mend.transform import MendTransform
 from reground.methods.weight_edit import weights_of
-from reground.models.base import Model
+from reground.models.base import Model, probe_query
 from reground.models.hf.adapter import HfModel
 
 __all__ = ["MendLearner", "fit_mend"]

@@ -16,13 +16,13 @@ from torch.func import functional_call
 from reground.edits.records import Edit, Probe
 from reground.methods.artifact import Artifact, FitData, FitSample
 from reground.methods.chain_target import edit_query
-from reground.methods.fitting import OnStep, completion_logits, fit_artifact, probe_query, target_loss
+from reground.methods.fitting import OnStep, completion_logits, fit_artifact, target_loss
 from reground.methods.serac.config import SeracFitConfig
 from reground.methods.serac.editor import SeracEditor
 from reground.methods.serac.parts import SeracParts, edit_prompt, stated
 from reground.methods.serac.scope import hidden_states
 from reground.methods.weight_edit import weights_of
-from reground.models.base import Model, Query
+from reground.models.base import Model, Query, probe_query
 from reground.models.hf.adapter import HfModel
 
 __all__ = ["SeracLearner", "fit_serac"]
