@@ -145,6 +145,26 @@ def test_unknown_names_suggest_the_nearest(noun: str) -> None:
     assert "did you mean" in refuse(noun, "show", near)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("runn",), "Did you mean 'run'?"),
+        (("--nosuch",), "quickstart, ask, run"),
+        (("run", "begin"), "start, resume"),
+        (("quickstart", "--output", "x"), "reground quickstart [OPTIONS]"),
+        (("benchmarks", "show"), "reground benchmarks show --help"),
+        (("ask", "what is it?", "--model", "phantom-med", "--max-new-tokens", "0"), "greater than or equal to 1"),
+    ],
+)
+def test_words_that_make_no_command_end_with_a_message(arguments: tuple[str, ...], says: str) -> None:
+    assert says in refuse(*arguments)
+
+
+def test_a_group_without_a_command_shows_its_help() -> None:
+    result = call("run")
+    assert "resume" in result.output and "Error" not in result.output
+
+
 def test_a_run_prints_its_tables_and_leaves_its_directory(recipe: Path, tmp_path: Path) -> None:
     result = call("run", "start", recipe, "--out", tmp_path / "run", "--quiet")
     assert result.exit_code == 0, result.output

@@ -12,7 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from reground.cli import ask, benchmarks, methods, models, quickstart, recipes, run, train
-from reground.errors import RegroundError
+from reground.errors import InputError, RegroundError
 
 __all__ = ["app", "main"]
 
@@ -26,8 +26,18 @@ _EXIT_CODES = (
 )
 
 
+#: What typer raises for words it cannot make a command of; it has no public name of its own.
+_UsageError: type[Exception] = typer.BadParameter.__bases__[0]
+
+
 class _ErrorPrintingGroup(TyperGroup):
     """Ends with code 2 and the message, not with a traceback, when the user made a mistake."""
+
+    def make_context(self, *arguments: Any, **settings: Any) -> Any:
+        try:
+            return super().make_context(*arguments, **settings)
+        except _UsageError as error:
+            raise _refusal(error) from error
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -35,6 +45,8 @@ class _ErrorPrintingGroup(TyperGroup):
         except RegroundError as error:
             typer.echo(f"{type(error).__name__}: {error}", err=True)
             raise typer.Exit(2) from error
+        except _UsageError as error:
+            raise _refusal(error) from error
         except BrokenPipeError:
             # Whoever read us, such as `head`, has had enough. What is still buffered goes nowhere.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -51,6 +63,22 @@ class _ErrorPrintingGroup(TyperGroup):
             )
             typer.echo(f"{type(error).__name__}: {refused}", err=True)
             raise typer.Exit(2) from error
+
+
+def _refusal(error: Any) -> Exception:
+    """How the program ends on a command it cannot make sense of; a group called without a command shows its help."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        return error  # type: ignore[no-any-return]
+    context = error.ctx
+    known = getattr(context.command, "commands", None)
+    usage = context.command.get_usage(context).strip().removeprefix("Usage: ")
+    refused = InputError(
+        f"`{context.command_path}` cannot be run like this: {error.format_message()}",
+        f"one of the commands {', '.join(known)}" if known else usage,
+        f"see `{context.command_path} --help`.",
+    )
+    typer.echo(f"{type(refused).__name__}: {refused}", err=True)
+    return typer.Exit(2)
 
 
 app = typer.Typer(
