@@ -22,7 +22,7 @@ from reground.methods.artifact import Artifact, FitConfig, FitData, FitSample, s
 from reground.methods.chain_target import edit_query
 from reground.methods.fitting import OwnOutputs, divergence, fit_artifact
 from reground.methods.identity import model_identity
-from reground.methods.registry import check_artifact, create_editor, fit_entry
+from reground.methods.registry import create_editor, find_artifact, fit_entry
 from reground.models.base import Query
 from reground.models.hf.adapter import HfModel
 from training_world import fit_data_of, quick_fit
@@ -211,8 +211,8 @@ def test_a_method_that_was_not_trained_says_how_to_train_it(
 ) -> None:
     for attempt in (
         lambda: create_editor(name).apply(model, tiny_edits),
-        lambda: check_artifact(name, {}, model.info.name),
-        lambda: check_artifact(name, {"artifact": str(tmp_path)}, model.info.name),
+        lambda: find_artifact(name, {}, model.info.name),
+        lambda: find_artifact(name, {"artifact": str(tmp_path)}, model.info.name),
     ):
         with pytest.raises(ArtifactError, match=rf"reground methods fit {name} --model") as caught:
             attempt()
@@ -250,11 +250,11 @@ def test_the_artifact_that_ships_for_a_model_is_found(
 ) -> None:
     monkeypatch.setattr("reground.methods.artifact._SHIPPED", tmp_path)
     shutil.copytree(fitted(name, "idefics3"), shipped_folder(name, model.info.name))
-    check_artifact(name, {}, model.info.name)
+    find_artifact(name, {}, model.info.name)
     with create_editor(name).apply(model, tiny_edits) as edited:
         assert edited.cost.stored_bytes > 0
     with pytest.raises(ArtifactError, match=rf"artifacts of '{name}' ship for tiny-idefics3"):
-        check_artifact(name, {}, "hf:org/name")
+        find_artifact(name, {}, "hf:org/name")
 
 
 def test_an_artifact_serves_its_model_with_other_edits_in_force(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,9 +12,15 @@ from typer.testing import CliRunner
 
 from reground.benchmarks.phantom import PhantomBenchmark
 from reground.cli.main import app
+from reground.edits.files import write_records
 from reground.edits.records import Edit, Probe
 from reground.errors import InputError
+from reground.methods.artifact import Artifact
 from reground.runner.fit import fit_data
+from reground.runner.journal import read_rows
+from reground.runner.recipe import Recipe
+from reground.runner.run import start_run
+from reground.runner.schedules import REFERENCE
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +77,35 @@ def test_splits_that_share_a_subject_are_refused(phantom: PhantomBenchmark, monk
     monkeypatch.setattr(PhantomBenchmark, "edits", leaking)
     with pytest.raises(InputError, match="share 1 subjects"):
         fit_data(phantom, "train", "calibration")
+
+
+def test_every_row_names_the_artifact_that_made_the_edit(
+    fitted: Callable[[str, str], Path],
+    tiny_folders: dict[str, Path],
+    tiny_edits: list[Edit],
+    tiny_images: list[str],
+    tmp_path: Path,
+) -> None:
+    from training_world import probes_of
+
+    world = tmp_path / "world"
+    world.mkdir()
+    write_records(world / "edits.jsonl", tiny_edits[:1])
+    write_records(world / "probes.jsonl", probes_of(tiny_edits[0], tiny_images[1]))
+    folder = fitted("mend", "idefics3")
+    recipe = Recipe.model_validate(
+        {
+            "name": "trained",
+            "model": f"hf:{tiny_folders['idefics3']}",
+            "device": "cpu",
+            "benchmark": str(world),
+            "methods": {"mend": {"artifact": str(folder)}, "none": {}},
+            "protocol": {"belief_samples": 1, "max_new_tokens": 4, "bootstrap_resamples": 20},
+        }
+    )
+    rows = read_rows(start_run(recipe, tmp_path / "run").folder)
+    named = {row.method: row.versions.get("method_artifact") for row in rows}
+    assert named == {REFERENCE: None, "mend": Artifact.read(folder, "mend").id, "none": None}
 
 
 def call(*arguments: object) -> tuple[int, str, str]:

@@ -226,6 +226,11 @@ class Artifact(Record):
     tensors: str
     request: str
 
+    @property
+    def id(self) -> str:
+        """Short hash of what was asked for and what came out of it, as rows carry it."""
+        return content_id("a", [self.request, self.tensors])
+
     def write(self, folder: Path) -> None:
         """Write the file into ``folder``, whole or not at all."""
         temporary = folder / f"{_FILE_NAME}.tmp"

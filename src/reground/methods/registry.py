@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from reground.edits.misfits import accepted_words, shown
 from reground.errors import InputError, RecipeError, UnknownNameError, nearest
-from reground.methods.artifact import FitConfig, TrainedConfig, artifact_folder
+from reground.methods.artifact import Artifact, FitConfig, TrainedConfig, artifact_folder
 from reground.methods.base import Editor, MethodConfig
 from reground.models.base import Capability
 
@@ -20,10 +20,10 @@ __all__ = [
     "METHODS",
     "FitEntry",
     "MethodEntry",
-    "check_artifact",
     "create_config",
     "create_editor",
     "create_fit_config",
+    "find_artifact",
     "fit_entry",
     "method_entry",
     "trained_methods",
@@ -271,15 +271,16 @@ def create_fit_config(name: str, settings: Mapping[str, Any] | None = None) -> F
     return config
 
 
-def check_artifact(name: str, settings: Mapping[str, Any] | None, model_name: str) -> None:
-    """Nothing, if a method needs no artifact for a model, or there is one; it is not read in full.
+def find_artifact(name: str, settings: Mapping[str, Any] | None, model_name: str) -> Artifact | None:
+    """What a trained method says of its training for a model, tensors unread; None for a method that needs none.
 
     Raises:
         ArtifactError: The method has not been trained for the model.
     """
     config = create_config(name, settings)
-    if isinstance(config, TrainedConfig):
-        artifact_folder(name, model_name, config.artifact)
+    if not isinstance(config, TrainedConfig):
+        return None
+    return Artifact.read(artifact_folder(name, model_name, config.artifact), name)
 
 
 def _checked(name: str, config_path: str, preset: Mapping[str, Any], settings: Mapping[str, Any] | None) -> Any:

@@ -9,7 +9,7 @@ from reground.benchmarks.registry import is_folder_name, open_benchmark
 from reground.benchmarks.validation import find_image_defects
 from reground.edits.records import Edit, Probe, Record
 from reground.errors import CapabilityError, InputError
-from reground.methods.registry import METHODS, check_artifact, create_config, method_entry
+from reground.methods.registry import METHODS, create_config, find_artifact, method_entry
 from reground.models.base import probe_query
 from reground.models.registry import check_placement, model_entry
 from reground.runner.recipe import Recipe
@@ -97,7 +97,7 @@ def check_capabilities(recipe: Recipe) -> None:
                 f"methods that work with it: {', '.join(working)}",
                 f"choose one of them, or to use {name!r} load weights instead, e.g. --set model=hf:ORG/NAME.",
             )
-        check_artifact(name, settings, recipe.model)
+        find_artifact(name, settings, recipe.model)
 
 
 def load_workload(recipe: Recipe, benchmark: Benchmark | None = None) -> Workload:

@@ -27,7 +27,7 @@ from reground.evaluation.results import Summary, write_summary
 from reground.evaluation.scores import summarise
 from reground.evaluation.strata import Belief
 from reground.methods.base import EditCost, EditedModel, Editor
-from reground.methods.registry import create_config, create_editor, method_entry
+from reground.methods.registry import create_config, create_editor, find_artifact, method_entry
 from reground.models.base import Model, Output, Query, probe_query
 from reground.models.registry import load_model
 from reground.runner.journal import Journal, lock_directory, read_beliefs, read_rows
@@ -200,6 +200,7 @@ class _Run:
             "benchmark_version": manifest.card.version,
             "recipe": manifest.recipe_digest,
         }
+        self._method_versions: dict[str, dict[str, str]] = {}
         self._journal = Journal(folder)
 
     def finish(self) -> RunResult:
@@ -491,9 +492,15 @@ class _Run:
     def _versions_of(self, method: str) -> dict[str, str]:
         if method == REFERENCE:
             return self._versions
-        config = create_config(method, self._recipe.methods[method])
-        digest = content_id("c", [method, config.model_dump(mode="json")])
-        return {**self._versions, "method_config": digest}
+        if method not in self._method_versions:
+            settings = self._recipe.methods[method]
+            config = create_config(method, settings)
+            found = {"method_config": content_id("c", [method, config.model_dump(mode="json")])}
+            artifact = find_artifact(method, settings, self._recipe.model)
+            if artifact is not None:
+                found["method_artifact"] = artifact.id
+            self._method_versions[method] = {**self._versions, **found}
+        return self._method_versions[method]
 
     def _summarise(self) -> Summary:
         """Scores of everything in the journal, read back from disk: what is on disk is what counts."""
