@@ -102,7 +102,7 @@ class UpperLayers:
         self._norm, self._head = _top(model)
         self._kwargs: list[dict[str, Any]] = []
         self._start_BCH = torch.empty(0)
-        self._layers = list(model.text_layers)[layer % len(model.text_layers) :]
+        self._layers = list(model.text_layers)[model.layer_index(layer) :]
         is_cut = first_column > 0 and not model.edits_in_force and _attention(model) in _CUTTABLE_ATTENTION
         expected_BCV = self._run_whole(is_cut=is_cut)
         if is_cut:

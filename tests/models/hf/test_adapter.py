@@ -225,6 +225,9 @@ def test_layers_and_parts_are_found_by_name(checkpoint: Path) -> None:
         model.layer_path(2)
     with pytest.raises(InputError, match=r"the part 'mlp\.none'"):
         model.layer_path(0, "mlp.none")
+    with pytest.raises(InputError, match=r"did you mean 'mlp\.down_proj'"):
+        model.layer_path(0, "mlp.downproj")
+    assert [model.layer_index(layer) for layer in (0, -1, 1)] == [0, 1, 1]
 
 
 def test_a_copy_of_the_module_computes_the_same_bits(checkpoint: Path) -> None:

@@ -14,7 +14,7 @@ import torch
 from reground.errors import InputError
 from reground.methods.closed_form.activations import at_tokens
 from reground.methods.closed_form.config import BatchConfig
-from reground.methods.closed_form.editor import ClosedFormEditor, add_update, text_layer
+from reground.methods.closed_form.editor import ClosedFormEditor, add_update
 from reground.methods.closed_form.solve import Spared
 from reground.methods.closed_form.statistics import KeyStatistics
 from reground.methods.closed_form.value import Request, ValueReport, edit_keys, value_shift
@@ -57,7 +57,7 @@ class BatchEditor(ClosedFormEditor[_B]):
                 f"at least one text layer, 0 to {num_layers - 2}",
                 "name one, or leave `layers` out.",
             )
-        return sorted({text_layer(model, layer) for layer in config.layers})
+        return sorted({model.layer_index(layer) for layer in config.layers})
 
     def _weights(self, model: HfModel, config: _B) -> dict[str, torch.nn.Parameter]:
         weights = super()._weights(model, config)

@@ -37,7 +37,7 @@ from reground.methods.weight_edit import (
 from reground.models.base import Capability, Model
 from reground.models.hf.adapter import HfModel
 
-__all__ = ["ClosedFormEdit", "ClosedFormEditor", "add_update", "text_layer"]
+__all__ = ["ClosedFormEdit", "ClosedFormEditor", "add_update"]
 
 _C = TypeVar("_C", bound=ClosedFormConfig)
 
@@ -230,16 +230,6 @@ def unedited(model: HfModel) -> Iterator[None]:
         yield
     finally:
         copy_into(parameters, edited)
-
-
-def text_layer(model: HfModel, layer: int) -> int:
-    """Index from 0 of a text layer; negative counts from the last.
-
-    Raises:
-        InputError: There is no such layer.
-    """
-    model.layer_path(layer)
-    return layer % len(model.text_layers)
 
 
 def add_update(weight: torch.nn.Parameter, update_OI: torch.Tensor) -> None:

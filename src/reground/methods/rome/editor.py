@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import torch
 
-from reground.methods.closed_form.editor import ClosedFormEditor, add_update, text_layer
+from reground.methods.closed_form.editor import ClosedFormEditor, add_update
 from reground.methods.closed_form.solve import rank_one_direction
 from reground.methods.closed_form.statistics import KeyStatistics
 from reground.methods.closed_form.value import Request, ValueReport, edit_keys, value_shift
@@ -30,7 +30,7 @@ class RomeEditor(ClosedFormEditor[RomeConfig]):
         """The one layer."""
         if config.layer is None:
             return [len(model.text_layers) // 6]
-        return [text_layer(model, config.layer)]
+        return [model.layer_index(config.layer)]
 
     def write(
         self,

@@ -193,7 +193,7 @@ class _Place:
     @property
     def is_last(self) -> bool:
         """Whether no text layer follows, so that a prompt's other tokens read nothing of the edit."""
-        return self.layer % len(self.model.text_layers) == len(self.model.text_layers) - 1
+        return self.model.layer_index(self.layer) == len(self.model.text_layers) - 1
 
     def base_tensors(self) -> dict[str, torch.Tensor]:
         """The weights that the memories stand beside."""

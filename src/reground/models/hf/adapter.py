@@ -31,7 +31,7 @@ from transformers.utils import logging as progress
 
 from reground.edits.images import image_key, open_image
 from reground.edits.records import ImageRef
-from reground.errors import CapabilityError, InputError, ModelError
+from reground.errors import CapabilityError, InputError, ModelError, nearest
 from reground.models.base import Capability, Delimiters, ModelInfo, Output, Query, TargetScore
 from reground.models.hf.checkpoint import (
     align_memory,
@@ -378,6 +378,15 @@ class HfModel:
         layers: torch.nn.ModuleList = self.module.get_submodule(self.family.text_layers)
         return layers
 
+    def layer_index(self, layer: int) -> int:
+        """Index from 0 of a text layer; negative counts from the last.
+
+        Raises:
+            InputError: There is no such layer.
+        """
+        self.layer_path(layer)
+        return layer % len(self.text_layers)
+
     def layer_path(self, layer: int, part: str = "") -> str:
         """Dotted path of a text layer, or of a part of it.
 
@@ -404,10 +413,11 @@ class HfModel:
             self.module.get_submodule(path)
         except AttributeError as error:
             parts = sorted(name for name, _ in layers[layer].named_modules() if name)
+            near = nearest(part, parts)
             raise InputError(
                 f"the part {part!r} of {kind} layer {layer} of {self.info.name!r} was asked for.",
                 ", ".join(parts),
-                "correct the method's `modules`.",
+                "correct the method's `modules`" + (f"; did you mean {near!r}?" if near else "."),
             ) from error
         return path
 
