@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
     from reground.models.hf.adapter import HfModel
 
-TINY_FAMILY_NAMES = ("idefics3", "llava")
+TINY_FAMILY_NAMES = ("idefics3", "llava", "qwen2_vl")
 
 
 @pytest.fixture(scope="session", autouse=True)

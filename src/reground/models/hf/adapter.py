@@ -20,10 +20,10 @@ import torch
 from huggingface_hub.errors import StrictDataclassError
 from jinja2 import TemplateError
 from safetensors import SafetensorError
+from torch.nn import functional
 from transformers import (
     AutoConfig,
     AutoModelForImageTextToText,
-    AutoProcessor,
     GenerationConfig,
     LogitsProcessorList,
 )
@@ -122,7 +122,7 @@ def load_hf_model(
         family = family_of(config, path_or_name)
         if folder is not None:
             check_size(config, folder, path_or_name)
-        processor = AutoProcessor.from_pretrained(source)
+        processor = family.load_processor(source)
         with _quiet(is_quiet=folder is not None):
             # Misshapen tensors are let pass here and refused, by name, right below.
             module, report = AutoModelForImageTextToText.from_pretrained(
@@ -174,14 +174,14 @@ class _Row:
     Attributes:
         text: The prompt with image placeholders written out.
         ids: Its tokens, and after them those of a completion if there is one.
-        frames: Features for the image tokens, in order.
+        frames: What the image tokens stand for, in order.
         num_completion: How many of ``ids``, at the end, are the completion's.
         image: Content key of the image; empty if there is none.
     """
 
     text: str
     ids: tuple[int, ...]
-    frames: tuple[torch.Tensor, ...]
+    frames: tuple[EncodedFrame, ...]
     num_completion: int = 0
     image: str = ""
 
@@ -505,9 +505,9 @@ class HfModel:
                 tower or projector. Such a batch is good for one step.
 
         Returns:
-            ``inputs_embeds`` (BTH, left-padded), ``attention_mask``, ``position_ids`` and ``labels`` (BT;
-            -100 outside the completion). Unless ``trains_vision``, the embeddings carry no gradient: they hold for
-            methods that train neither the token embeddings nor the vision side.
+            ``inputs_embeds`` (BTH, left-padded), ``attention_mask``, ``position_ids`` (in some families with an axis
+            before the rows) and ``labels`` (BT; -100 outside the completion). Unless ``trains_vision``, the embeddings
+            carry no gradient: they hold for methods that train neither the token embeddings nor the vision side.
         """
         with torch.set_grad_enabled(trains_vision):
             rows = self._completed_rows(queries, completions, ends=ends, is_live=trains_vision)
@@ -580,8 +580,7 @@ class HfModel:
                 "a processor that fits the model's vision tower and connector",
                 "load the processor that was saved with this model.",
             )
-        features = tuple(frame.features_TH for frame in frames)
-        return _Row(expanded, ids, features, image=key)
+        return _Row(expanded, ids, frames, image=key)
 
     def _completed_rows(
         self, queries: Sequence[Query], completions: Sequence[str], *, ends: bool, is_live: bool = False
@@ -671,7 +670,7 @@ class HfModel:
             mask_BT[index, length - len(row.ids) :] = 1
             image_BT[index] = (ids_BT[index] == self._image_token_id) & (mask_BT[index] == 1)
         embeds_BTH: torch.Tensor = self.module.get_input_embeddings()(ids_BT.to(self.device))
-        features = [frame_TH for row in rows for frame_TH in row.frames]
+        features = [frame.features_TH for row in rows for frame in row.frames]
         if features:
             embeds_BTH = embeds_BTH.clone()
             embeds_BTH[image_BT.to(self.device)] = torch.cat(features).to(embeds_BTH.device, embeds_BTH.dtype)
@@ -679,8 +678,19 @@ class HfModel:
         return {
             "inputs_embeds": embeds_BTH,
             "attention_mask": mask_BT,
-            "position_ids": (mask_BT.cumsum(-1) - 1).clamp(min=0),
+            "position_ids": self._positions(rows, length).to(self.device),
         }
+
+    def _positions(self, rows: Sequence[_Row], length: int) -> torch.Tensor:
+        """Position of each token, 0 on padding: BT, or with an axis before the rows where a family has several."""
+        count = self.family.positions
+        if count is None:
+            positions_BT = torch.zeros((len(rows), length), dtype=torch.long)
+            for index, row in enumerate(rows):
+                positions_BT[index, length - len(row.ids) :] = torch.arange(len(row.ids))
+            return positions_BT
+        columns = [count(self.module, row.ids, row.frames) for row in rows]
+        return torch.stack([functional.pad(one, (length - one.shape[1], 0)) for one in columns], dim=1)
 
     def _forward(self, rows: Sequence[_Row], *, keep: int) -> torch.Tensor:
         """Logits (BTV) of the last ``keep`` positions only: prompts are long and vocabularies large."""

@@ -9,12 +9,13 @@ Axes: T image tokens of one frame, H hidden width of the text model.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from PIL import Image
+from transformers import AutoProcessor
 
 from reground.errors import CapabilityError
 
@@ -24,6 +25,8 @@ __all__ = ["FAMILIES", "EncodedFrame", "Family", "family_of", "processed_image"]
 FAMILIES: dict[str, str] = {
     "Idefics3Config": "reground.models.hf.idefics3:FAMILY",
     "LlavaConfig": "reground.models.hf.llava:FAMILY",
+    "Qwen2VLConfig": "reground.models.hf.qwen2_vl:FAMILY",
+    "Qwen2_5_VLConfig": "reground.models.hf.qwen2_vl:FAMILY_2_5",
 }
 
 
@@ -34,10 +37,12 @@ class EncodedFrame:
     Attributes:
         features_TH: What replaces the embeddings of the frame's image tokens, in order.
         placeholder: Text that stands for the frame in the prompt; it holds exactly T image tokens.
+        grid: Patches of the frame in time, height and width, for families whose positions depend on them.
     """
 
     features_TH: torch.Tensor
     placeholder: str
+    grid: tuple[int, int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -54,6 +59,9 @@ class Family:
         vision_layers: The list of layers of the vision tower; None where it has none.
         num_vision_layers: From the config, how many of these the model reads, from the first on; None: all.
         projector: What stands between tower and text model; None where it is no module of its own.
+        positions: From the module, the tokens of a row and its frames, the position of each token on each axis
+            (a row of the result for an axis); None: one axis, counted from 0.
+        load_processor: The checkpoint's own processor, from its folder or name.
     """
 
     name: str
@@ -64,6 +72,8 @@ class Family:
     vision_layers: str | None = None
     num_vision_layers: Callable[[Any], int] | None = None
     projector: str | None = None
+    positions: Callable[[Any, Sequence[int], Sequence[EncodedFrame]], torch.Tensor] | None = None
+    load_processor: Callable[[str], Any] = AutoProcessor.from_pretrained
 
 
 def family_of(config: Any, source: str) -> Family:

@@ -6,6 +6,7 @@ chat template, an image processor, a vision tower and a text model, saved as any
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,15 +26,21 @@ from transformers import (
     LlavaForConditionalGeneration,
     LlavaProcessor,
     PreTrainedTokenizerFast,
+    Qwen2VLConfig,
+    Qwen2VLForConditionalGeneration,
+    Qwen2VLImageProcessorPil,
 )
+
+from reground.models.hf.qwen2_vl import ImageOnlyProcessor
 
 __all__ = ["TINY_FAMILIES", "TinyFamily", "build_tiny_checkpoint"]
 
-TinyFamily = Literal["idefics3", "llava"]
+TinyFamily = Literal["idefics3", "llava", "qwen2_vl"]
 
 #: Families a tiny checkpoint can be built for.
-TINY_FAMILIES: tuple[TinyFamily, ...] = ("idefics3", "llava")
+TINY_FAMILIES: tuple[TinyFamily, ...] = ("idefics3", "llava", "qwen2_vl")
 
+_AROUND_IMAGE = "<fake_token_around_image>"
 _SPECIAL_TOKENS = (
     "<pad>",
     "<end_of_utterance>",
@@ -44,7 +51,7 @@ _SPECIAL_TOKENS = (
     "<answer>",
     "</answer>",
     "<image>",
-    "<fake_token_around_image>",
+    _AROUND_IMAGE,
     "<global-img>",
 )
 
@@ -76,7 +83,7 @@ def build_tiny_checkpoint(
     Args:
         folder: Where to write; made if absent.
         family: Which architecture.
-        hidden_size: Width of the text model; a multiple of 4.
+        hidden_size: Width of the text model; a multiple of 8.
         seed: Seed of the weights.
 
     Returns:
@@ -85,7 +92,7 @@ def build_tiny_checkpoint(
     tokenizer = _tokenizer()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        module, processor = (_idefics3 if family == "idefics3" else _llava)(tokenizer, hidden_size)
+        module, processor = _BUILDERS[family](tokenizer, hidden_size)
     module.generation_config.eos_token_id = tokenizer.eos_token_id
     module.generation_config.pad_token_id = tokenizer.pad_token_id
     module.save_pretrained(folder)
@@ -110,27 +117,29 @@ def _tokenizer() -> Any:
         pad_token="<pad>",
         eos_token="<end_of_utterance>",
         additional_special_tokens=[token for token in _SPECIAL_TOKENS if token not in ("<pad>", "<end_of_utterance>")],
+        # Where a processor looks for the tokens that stand for pictures, unless it is told.
+        extra_special_tokens={"image_token": "<image>", "video_token": "<global-img>"},
         padding_side="left",
         chat_template=_CHAT_TEMPLATE,
     )
 
 
-def _text_config(tokenizer: Any, hidden_size: int) -> Any:
-    return LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=hidden_size,
-        intermediate_size=2 * hidden_size,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=512,
+def _text_settings(tokenizer: Any, hidden_size: int) -> dict[str, Any]:
+    return {
+        "vocab_size": len(tokenizer),
+        "hidden_size": hidden_size,
+        "intermediate_size": 2 * hidden_size,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "max_position_embeddings": 512,
         # Wide enough that random weights tell prompts and images apart.
-        initializer_range=0.2,
-        tie_word_embeddings=False,
-        pad_token_id=tokenizer.pad_token_id,
-        bos_token_id=None,
-        eos_token_id=tokenizer.eos_token_id,
-    )
+        "initializer_range": 0.2,
+        "tie_word_embeddings": False,
+        "pad_token_id": tokenizer.pad_token_id,
+        "bos_token_id": None,
+        "eos_token_id": tokenizer.eos_token_id,
+    }
 
 
 def _vision_settings() -> dict[str, Any]:
@@ -149,7 +158,7 @@ def _idefics3(tokenizer: Any, hidden_size: int) -> tuple[Any, Any]:
     scale = 2
     config = Idefics3Config(
         vision_config=_vision_settings(),
-        text_config=_text_config(tokenizer, hidden_size).to_dict(),
+        text_config=LlamaConfig(**_text_settings(tokenizer, hidden_size)).to_dict(),
         image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
         scale_factor=scale,
         pad_token_id=tokenizer.pad_token_id,
@@ -168,7 +177,7 @@ def _idefics3(tokenizer: Any, hidden_size: int) -> tuple[Any, Any]:
 def _llava(tokenizer: Any, hidden_size: int) -> tuple[Any, Any]:
     config = LlavaConfig(
         vision_config=CLIPVisionConfig(projection_dim=32, **_vision_settings()),
-        text_config=_text_config(tokenizer, hidden_size),
+        text_config=LlamaConfig(**_text_settings(tokenizer, hidden_size)),
         image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
         image_seq_length=(_IMAGE_SIZE // _PATCH_SIZE) ** 2,
         tie_word_embeddings=False,
@@ -184,3 +193,54 @@ def _llava(tokenizer: Any, hidden_size: int) -> tuple[Any, Any]:
         chat_template=_CHAT_TEMPLATE,
     )
     return LlavaForConditionalGeneration(config), processor
+
+
+def _qwen2_vl(tokenizer: Any, hidden_size: int) -> tuple[Any, Any]:
+    merge_size = 2
+    # Half the width of a head, shared out among time, height and width.
+    half_head = hidden_size // 8
+    around_image = tokenizer.convert_tokens_to_ids(_AROUND_IMAGE)
+    config = Qwen2VLConfig(
+        vision_config={
+            "depth": 2,
+            "embed_dim": 32,
+            "hidden_size": hidden_size,
+            "mlp_ratio": 2,
+            "num_heads": 2,
+            "patch_size": _PATCH_SIZE,
+            "spatial_merge_size": merge_size,
+            "initializer_range": 0.2,
+        },
+        text_config={
+            **_text_settings(tokenizer, hidden_size),
+            "rope_parameters": {
+                "rope_type": "default",
+                "rope_theta": 10_000.0,
+                "mrope_section": [half_head - 2 * (half_head // 3), half_head // 3, half_head // 3],
+            },
+        },
+        image_token_id=tokenizer.image_token_id,
+        video_token_id=tokenizer.video_token_id,
+        vision_start_token_id=around_image,
+        vision_end_token_id=around_image,
+        tie_word_embeddings=False,
+    )
+    num_pixels = _IMAGE_SIZE**2
+    template = _CHAT_TEMPLATE.replace("<image>", f"{_AROUND_IMAGE}<image>{_AROUND_IMAGE}")
+    processor = ImageOnlyProcessor(
+        Qwen2VLImageProcessorPil(
+            size={"shortest_edge": num_pixels, "longest_edge": 4 * num_pixels},
+            patch_size=_PATCH_SIZE,
+            merge_size=merge_size,
+        ),
+        tokenizer,
+        chat_template=template,
+    )
+    return Qwen2VLForConditionalGeneration(config), processor
+
+
+_BUILDERS: dict[TinyFamily, Callable[[Any, int], tuple[Any, Any]]] = {
+    "idefics3": _idefics3,
+    "llava": _llava,
+    "qwen2_vl": _qwen2_vl,
+}
