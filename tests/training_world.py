@@ -21,6 +21,18 @@ QUICK_FIT: dict[str, dict[str, Any]] = {
         "rank": 8,
         "step_size": 1e-2,
     },
+    "liveedit": {
+        "num_steps": 30,
+        "validate_every": 10,
+        "batch_size": 2,
+        "learning_rate": 2e-2,
+        "layer": 0,
+        "max_new_tokens": 6,
+        "num_heads": 2,
+        "width": 16,
+        "num_queries": 2,
+        "num_sentinel": 2,
+    },
     "serac": {
         "num_steps": 30,
         "validate_every": 10,

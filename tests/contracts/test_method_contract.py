@@ -43,7 +43,11 @@ OWN_IMAGES = {"wise": 3}
 WEIGHT_METHODS = sorted(name for name, entry in METHODS.items() if "weights" in entry.needs)
 ALL_METHODS = sorted(METHODS)
 #: Where a method that takes no Adam step can be broken off in the middle.
-BREAKS: dict[str, tuple[Any, str]] = {"mend": (torch.Tensor, "copy_"), "serac": (HfModel, "prompt_batch")}
+BREAKS: dict[str, tuple[Any, str]] = {
+    "liveedit": (HfModel, "image_tokens"),
+    "mend": (torch.Tensor, "copy_"),
+    "serac": (HfModel, "prompt_batch"),
+}
 #: What they train lies before the text model: they take visual edits alone, and run the tower at every step.
 VISION_METHODS = ("ft-projector", "ft-vision")
 ONE_PIXEL = "data:image/gif;base64,R0lGODlhAQABAIAAAP///wAAACwAAAAAAQABAAACAkQBADs="

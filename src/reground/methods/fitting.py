@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import torch
 from safetensors.torch import save_file
 
-from reground.edits.records import content_id
+from reground.edits.records import Edit, Probe, content_id
 from reground.errors import ArtifactError, InputError, ModelError
 from reground.methods.artifact import (
     TENSOR_FILE,
@@ -31,6 +31,7 @@ from reground.methods.artifact import (
     ModelIdentity,
     file_checksum,
 )
+from reground.methods.chain_target import TargetKind, completion_targets
 from reground.methods.identity import model_identity
 from reground.methods.training_step import seeded
 from reground.methods.weight_edit import copy_into
@@ -43,8 +44,12 @@ __all__ = [
     "OwnOutputs",
     "completion_logits",
     "divergence",
+    "drawn",
+    "fact_targets",
     "fit_artifact",
+    "same_fact",
     "target_loss",
+    "unchanged",
 ]
 
 #: Called with steps done, steps in all, and what is going on.
@@ -147,6 +152,48 @@ def divergence(before_KV: torch.Tensor, after_KV: torch.Tensor) -> torch.Tensor:
     """
     before, after = before_KV.log_softmax(-1), after_KV.log_softmax(-1)
     return (before.exp() * (before - after)).sum(-1).mean()
+
+
+def fact_targets(
+    local: HfModel, samples: Sequence[FitSample], kind: TargetKind, *, max_chain_tokens: int, method_name: str
+) -> dict[str, str]:
+    """What should be written after the questions about each fact: texts by the id of an edit, or of a probe.
+
+    Args:
+        local: The model, without edits in force.
+        samples: Edits and their probes; those that ask for the edited fact itself get a target too.
+        kind: Bare answer, or chain and answer.
+        max_chain_tokens: Token budget of the model's own chain.
+        method_name: For messages.
+
+    Raises:
+        CapabilityError: A chain is wanted from a model that writes none.
+    """
+    asked = {sample.edit.id: sample.edit for sample in samples}
+    asked |= {probe.id: _asked_as(sample.edit, probe) for sample in samples for probe in same_fact(sample)}
+    targets = completion_targets(
+        local, list(asked.values()), kind, max_chain_tokens=max_chain_tokens, method_name=method_name
+    )
+    return {name: target.text for name, target in zip(asked, targets, strict=True)}
+
+
+def _asked_as(edit: Edit, probe: Probe) -> Edit:
+    return edit.model_copy(update={"question": probe.question, "image": probe.image, "options": probe.options})
+
+
+def same_fact(sample: FitSample) -> list[Probe]:
+    """Probes that ask for the edited fact itself, the edit's own question left out."""
+    return [probe for probe in sample.probes if probe.kind == "generality"]
+
+
+def unchanged(sample: FitSample) -> list[Probe]:
+    """Probes that the edit must leave alone."""
+    return [probe for probe in sample.probes if probe.expectation.kind == "unchanged"]
+
+
+def drawn(probes: Sequence[Probe], count: int, rng: random.Random) -> list[Probe]:
+    """``count`` of them, or all if there are fewer."""
+    return rng.sample(probes, min(count, len(probes)))
 
 
 def fit_artifact(

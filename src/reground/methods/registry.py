@@ -165,6 +165,16 @@ METHODS: dict[str, MethodEntry] = {
         {},
         FitEntry("reground.methods.serac.config:SeracFitConfig", "reground.methods.serac.fit:fit_serac", {}),
     ),
+    "liveedit": MethodEntry(
+        "reground.methods.liveedit.config:LiveEditConfig",
+        "reground.methods.liveedit.editor:LiveEditEditor",
+        _WEIGHTS | {"hidden_states"},
+        "A low-rank expert generated for each edit; a trained router picks by image, then weighs by question.",
+        {},
+        FitEntry(
+            "reground.methods.liveedit.config:LiveEditFitConfig", "reground.methods.liveedit.fit:fit_liveedit", {}
+        ),
+    ),
     "grace": MethodEntry(
         "reground.methods.grace.config:GraceConfig",
         "reground.methods.grace.editor:GraceEditor",

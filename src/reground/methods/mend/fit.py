@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +12,18 @@ from torch.func import functional_call
 
 from reground.edits.records import Edit, Probe
 from reground.methods.artifact import Artifact, FitData, FitSample
-from reground.methods.chain_target import completion_targets, edit_query
+from reground.methods.chain_target import edit_query
 from reground.methods.fitting import (
     OnStep,
     OwnOutputs,
     completion_logits,
     divergence,
+    drawn,
+    fact_targets,
     fit_artifact,
+    same_fact,
     target_loss,
+    unchanged,
 )
 from reground.methods.mend.config import MendFitConfig
 from reground.methods.mend.editor import MendEditor
@@ -98,8 +101,10 @@ class MendLearner:
     ) -> None:
         self._local, self._layers, self._config, self._own = local, layers, config, own
         samples = (*data.training, *data.validation)
-        own.ask([probe_query(probe) for sample in samples for probe in _unchanged(sample)], on_step)
-        self._targets = self._all_targets(samples, method)
+        own.ask([probe_query(probe) for sample in samples for probe in unchanged(sample)], on_step)
+        self._targets = fact_targets(
+            local, samples, config.target, max_chain_tokens=config.max_new_tokens, method_name=method
+        )
         self.transform = MendTransform(layers, rank=config.rank, step_size=config.step_size)
         self.transform.measure(self._gradient(sample.edit) for sample in data.training[:_NUM_MEASURED])
 
@@ -120,13 +125,13 @@ class MendLearner:
             updates = self.transform.updates([self._gradient(sample.edit)])
             edited = self._edited(updates)
             parts = {"edit": self._config.edit_weight * self._edit_loss(edited, sample, rng)}
-            kept = [probe for probe in _unchanged(sample) if probe_query(probe) in self._own]
-            if drawn := _drawn(kept, self._config.num_locality, rng):
-                parts["locality"] = self._locality_loss(edited, drawn)
+            kept = [probe for probe in unchanged(sample) if probe_query(probe) in self._own]
+            if probes := drawn(kept, self._config.num_locality, rng):
+                parts["locality"] = self._locality_loss(edited, probes)
             yield {name: value / len(samples) for name, value in parts.items()}
 
     def _edit_loss(self, edited: Callable[..., Any], sample: FitSample, rng: random.Random) -> torch.Tensor:
-        reworded = _drawn(_same_fact(sample), self._config.num_in_scope - 1, rng)
+        reworded = drawn(same_fact(sample), self._config.num_in_scope - 1, rng)
         queries = [edit_query(sample.edit), *(probe_query(probe) for probe in reworded)]
         targets = [self._targets[sample.edit.id], *(self._targets[probe.id] for probe in reworded)]
         batch = self._local.training_batch(queries, targets, ends=self._config.ends)
@@ -156,28 +161,3 @@ class MendLearner:
         return gradient_factors(
             self._local, self._layers, edit_query(edit), self._targets[edit.id], ends=self._config.ends
         )
-
-    def _all_targets(self, samples: Sequence[FitSample], method: str) -> dict[str, str]:
-        """Target texts by the id of an edit, or of a probe that asks for its fact."""
-        asked = {sample.edit.id: sample.edit for sample in samples}
-        asked |= {probe.id: _asked_as(sample.edit, probe) for sample in samples for probe in _same_fact(sample)}
-        make = partial(completion_targets, max_chain_tokens=self._config.max_new_tokens, method_name=method)
-        targets = make(self._local, list(asked.values()), self._config.target)
-        return {name: target.text for name, target in zip(asked, targets, strict=True)}
-
-
-def _asked_as(edit: Edit, probe: Probe) -> Edit:
-    return edit.model_copy(update={"question": probe.question, "image": probe.image, "options": probe.options})
-
-
-def _same_fact(sample: FitSample) -> list[Probe]:
-    """Probes that ask for the edited fact itself, the edit's own question left out."""
-    return [probe for probe in sample.probes if probe.kind == "generality"]
-
-
-def _unchanged(sample: FitSample) -> list[Probe]:
-    return [probe for probe in sample.probes if probe.expectation.kind == "unchanged"]
-
-
-def _drawn(probes: Sequence[Probe], count: int, rng: random.Random) -> list[Probe]:
-    return rng.sample(probes, min(count, len(probes)))

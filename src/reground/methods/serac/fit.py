@@ -16,7 +16,7 @@ from torch.func import functional_call
 from reground.edits.records import Edit, Probe
 from reground.methods.artifact import Artifact, FitData, FitSample
 from reground.methods.chain_target import edit_query
-from reground.methods.fitting import OnStep, completion_logits, fit_artifact, target_loss
+from reground.methods.fitting import OnStep, completion_logits, drawn, fit_artifact, target_loss, unchanged
 from reground.methods.serac.config import SeracFitConfig
 from reground.methods.serac.editor import SeracEditor
 from reground.methods.serac.parts import SeracParts, edit_prompt, stated
@@ -90,10 +90,9 @@ class SeracLearner:
 
     def _drawn(self, sample: FitSample, rng: random.Random) -> tuple[list[Probe], list[Probe]]:
         inside = [probe for probe in sample.probes if probe.expectation.kind == "answer"]
-        outside = [probe for probe in sample.probes if probe.expectation.kind == "unchanged"]
         return (
-            rng.sample(inside, min(self._config.num_in_scope, len(inside))),
-            rng.sample(outside, min(self._config.num_out_of_scope, len(outside))),
+            drawn(inside, self._config.num_in_scope, rng),
+            drawn(unchanged(sample), self._config.num_out_of_scope, rng),
         )
 
     def _scope_loss(self, edits: Sequence[Edit], asked: Sequence[tuple[list[Probe], list[Probe]]]) -> torch.Tensor:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import torch
 
+from reground.methods.layer_output import layer_output
 from reground.models.base import Query
 from reground.models.hf.adapter import HfModel
 
@@ -79,24 +80,12 @@ def route(odds_BN: torch.Tensor, threshold: float) -> list[int | None]:
     return chosen
 
 
-@torch.no_grad()
 def hidden_states(local: HfModel, queries: Sequence[Query], layer: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Output of a text layer (BTH) for whole prompts, and where their tokens are (BT; False on padding).
 
     Raises:
         InputError: There is no such layer.
     """
-    local.layer_path(layer)
     batch = local.prompt_batch(queries)
-    found: list[torch.Tensor] = []
-
-    def keep(_: torch.nn.Module, __: object, output: torch.Tensor | tuple[torch.Tensor, ...]) -> None:
-        found.append(output if isinstance(output, torch.Tensor) else output[0])
-
-    handle = local.text_layers[layer].register_forward_hook(keep)
-    try:
-        with local.passing(batch["attention_mask"] == 1):
-            local.module(**batch, use_cache=False, logits_to_keep=1, return_dict=True)
-    finally:
-        handle.remove()
-    return found[0], batch["attention_mask"].bool()
+    is_token_BT = batch["attention_mask"] == 1
+    return layer_output(local, batch, layer, is_token_BT), is_token_BT

@@ -12,7 +12,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -194,9 +194,11 @@ class Pass:
 
     Attributes:
         prompt_BT: True where the first call holds the prompts' own tokens: neither padding nor completion.
+        image_BT: True on image tokens; None where whoever opened the pass did not say.
     """
 
     prompt_BT: torch.Tensor
+    image_BT: torch.Tensor | None = None
 
     @property
     def prompt_ends_B(self) -> torch.Tensor:
@@ -492,6 +494,19 @@ class HfModel:
         """Inputs for one pass over prompts alone: as ``training_batch``, without completions and labels."""
         return self._collate([self._prompt_row(query) for query in queries])
 
+    def image_tokens(self, queries: Sequence[Query], prompt_BT: torch.Tensor) -> torch.Tensor:
+        """True (BT) on the image tokens of a batch that was made from ``queries``.
+
+        Args:
+            queries: What was asked, in the order of the rows.
+            prompt_BT: True on the prompts' own tokens; see ``prompt_tokens``.
+        """
+        image_BT = torch.zeros_like(prompt_BT)
+        for image_T, prompt_T, query in zip(image_BT, prompt_BT, queries, strict=True):
+            ids = torch.tensor(self._prompt_row(query).ids, device=prompt_BT.device)
+            image_T[prompt_T] = ids == self._image_token_id
+        return image_BT
+
     def training_batch(
         self, queries: Sequence[Query], completions: Sequence[str], *, ends: bool = True, trains_vision: bool = False
     ) -> dict[str, torch.Tensor]:
@@ -519,14 +534,15 @@ class HfModel:
         return {**batch, "labels": labels_BT.to(self.device)}
 
     @contextmanager
-    def passing(self, prompt_BT: torch.Tensor) -> Iterator[Pass]:
+    def passing(self, prompt_BT: torch.Tensor, image_BT: torch.Tensor | None = None) -> Iterator[Pass]:
         """A pass for the forward calls inside the block: to be opened around every direct call of ``module``.
 
         Args:
             prompt_BT: True on the prompts' own tokens, e.g. what ``prompt_tokens`` says of a training batch.
+            image_BT: True on image tokens, e.g. what ``image_tokens`` says; None if nothing in force asks for them.
         """
         outer = self.current_pass
-        self.current_pass = Pass(prompt_BT)
+        self.current_pass = Pass(prompt_BT, image_BT)
         try:
             yield self.current_pass
         finally:
@@ -664,11 +680,10 @@ class HfModel:
         length = max(len(row.ids) for row in rows)
         ids_BT = torch.full((len(rows), length), self._pad_id, dtype=torch.long)
         mask_BT = torch.zeros((len(rows), length), dtype=torch.long)
-        image_BT = torch.zeros((len(rows), length), dtype=torch.bool)
         for index, row in enumerate(rows):
             ids_BT[index, length - len(row.ids) :] = torch.tensor(row.ids)
             mask_BT[index, length - len(row.ids) :] = 1
-            image_BT[index] = (ids_BT[index] == self._image_token_id) & (mask_BT[index] == 1)
+        image_BT = self._image_places(rows, length)
         embeds_BTH: torch.Tensor = self.module.get_input_embeddings()(ids_BT.to(self.device))
         features = [frame.features_TH for row in rows for frame in row.frames]
         if features:
@@ -680,6 +695,16 @@ class HfModel:
             "attention_mask": mask_BT,
             "position_ids": self._positions(rows, length).to(self.device),
         }
+
+    def _image_places(self, rows: Sequence[_Row], length: int) -> torch.Tensor:
+        image_BT = torch.zeros((len(rows), length), dtype=torch.bool)
+        for index, row in enumerate(rows):
+            image_BT[index, length - len(row.ids) :] = torch.tensor(row.ids) == self._image_token_id
+        return image_BT
+
+    def _passing_rows(self, batch: Mapping[str, torch.Tensor], rows: Sequence[_Row]) -> AbstractContextManager[Pass]:
+        prompt_BT = _prompt_tokens(batch, rows)
+        return self.passing(prompt_BT, self._image_places(rows, prompt_BT.shape[1]).to(prompt_BT.device))
 
     def _positions(self, rows: Sequence[_Row], length: int) -> torch.Tensor:
         """Position of each token, 0 on padding: BT, or with an axis before the rows where a family has several."""
@@ -695,7 +720,7 @@ class HfModel:
     def _forward(self, rows: Sequence[_Row], *, keep: int) -> torch.Tensor:
         """Logits (BTV) of the last ``keep`` positions only: prompts are long and vocabularies large."""
         batch = self._collate(rows)
-        with self.passing(_prompt_tokens(batch, rows)):
+        with self._passing_rows(batch, rows):
             logits_BTV: torch.Tensor = self.module(
                 **batch, use_cache=False, logits_to_keep=keep, return_dict=True
             ).logits
@@ -720,7 +745,7 @@ class HfModel:
         )
         noise = [SeededSampling(seeds, temperature, self.device)] if temperature > 0 else []
         batch = self._collate(rows)
-        with self.passing(_prompt_tokens(batch, rows)):
+        with self._passing_rows(batch, rows):
             ids_BT = self.module.generate(
                 **batch, generation_config=settings, logits_processor=LogitsProcessorList(noise)
             )
