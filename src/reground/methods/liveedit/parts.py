@@ -6,6 +6,7 @@ what they come back with, R rank of an expert.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -81,8 +82,8 @@ class Experts:
 
 def overlap(queries_BQM: torch.Tensor, edits_NQM: torch.Tensor) -> torch.Tensor:
     """How like each query is to each edit (BN): inner products, mean over the learned queries, over the root of M."""
-    products_BN: torch.Tensor = torch.einsum("bqm,nqm->bn", queries_BQM, edits_NQM)
-    return products_BN / (queries_BQM.shape[1] * queries_BQM.shape[2] ** 0.5)
+    products_BN = torch.einsum("bqm,nqm->bn", queries_BQM, edits_NQM)
+    return products_BN / (queries_BQM.shape[1] * math.sqrt(queries_BQM.shape[2]))
 
 
 def fused(asked_BN: torch.Tensor, is_kept_BN: torch.Tensor) -> torch.Tensor:
@@ -158,7 +159,7 @@ class Router(nn.Module):
         """How like each prompt's image is to each edit's (BN), and to the sentinel (B)."""
         seen_BQM = self.reader.seen(prompts)
         sentinel_BQM = self.reader.seen(prompts, image_SH=self.sentinel_SH)
-        to_sentinel_B = (seen_BQM * sentinel_BQM).sum((1, 2)) / (seen_BQM.shape[1] * seen_BQM.shape[2] ** 0.5)
+        to_sentinel_B = (seen_BQM * sentinel_BQM).sum((1, 2)) / (seen_BQM.shape[1] * math.sqrt(seen_BQM.shape[2]))
         return overlap(seen_BQM, edits_NQM), to_sentinel_B
 
     def kept(self, prompts: Prompts, experts: Experts) -> torch.Tensor:
