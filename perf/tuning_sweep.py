@@ -1,12 +1,12 @@
-"""What settings of a closed-form method do to edits of the tuning split of the built-in world, each edit on its own.
+"""What settings of a method do to edits of the tuning split of the built-in world, each edit on its own.
 
-    python perf/closed_form_sweep.py memit --edits 8 corpus_weight=10,100,1000
-    python perf/closed_form_sweep.py alphaedit --edits 8 threshold=1e-4,1e-3 ridge=1e-4,1e-2
+    python perf/tuning_sweep.py ft --edits 24 learning_rate=1e-3,3e-3
+    python perf/tuning_sweep.py memit --edits 8 corpus_weight=10,100,1000
 
 Prints a Markdown table with one row for each combination: the teacher-forced score on the exact probe (all edits,
 textual, visual) and on generality probes, and the shares of near and far locality probes whose output, to the letter,
-is as before. A value does not depend on how it is written; where two rows agree on the direction it is found under, it
-is found once.
+is as before. The value a closed-form method writes does not depend on how it is written; where two rows agree on the
+direction it is found under, it is found once.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from reground.benchmarks.phantom import PhantomBenchmark
 from reground.edits.records import Edit, Probe
 from reground.methods.base import Editor
 from reground.methods.closed_form import value
-from reground.methods.registry import create_editor
+from reground.methods.registry import METHODS, create_editor
 from reground.models.base import probe_query
 from reground.models.hf.adapter import HfModel
 from reground.models.registry import load_model
@@ -40,7 +40,7 @@ _COLUMNS = ("exact", "textual", "visual", "generality", "near", "far")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("method", choices=["rome", "memit", "alphaedit"])
+    parser.add_argument("method", choices=sorted(METHODS))
     parser.add_argument("settings", nargs="*", metavar="NAME=VALUE,VALUE", help="what is tried; lists as 0+1")
     parser.add_argument("--edits", type=int, default=8, help="edits of the tuning split")
     parser.add_argument("--local", type=int, default=6, help="locality probes of each edit, spread over all levels")
