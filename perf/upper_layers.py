@@ -31,13 +31,16 @@ from reground.benchmarks.phantom import PhantomBenchmark
 from reground.edits.images import open_image
 from reground.edits.records import Edit
 from reground.methods.registry import create_editor
-from reground.methods.training_step import completion_loss
+from reground.methods.training_step import completion_columns, label_loss
 from reground.models.hf import idefics3
 from reground.models.hf.adapter import HfModel, prompt_tokens
 from reground.models.registry import load_model
 
 #: Method, and settings that name where it edits.
 CASES: list[tuple[str, dict[str, Any]]] = [
+    ("ft", {}),
+    ("ft", {"layers": [-2]}),
+    ("ft-l", {}),
     ("grace", {}),
     ("grace", {"replacement": "last"}),
     ("grace", {"layer": -2}),
@@ -73,7 +76,8 @@ def main() -> None:
 def _compared(
     model: HfModel, edits: list[Edit], name: str, settings: Mapping[str, Any], num_steps: int, repeats: int
 ) -> dict[str, Any]:
-    editor = create_editor(name, {**settings, "num_steps": num_steps, "loss_floor": 0.0})
+    # A floor of 0 is not accepted of fine-tuning, and no loss falls below this one.
+    editor = create_editor(name, {**settings, "num_steps": num_steps, "loss_floor": 1e-30})
     upper, plain = [], []
     gaps = []
     for edit in edits:
@@ -118,17 +122,28 @@ class WholeModel:
 
     picture: Any = None
 
-    def __init__(self, model: HfModel, layer: int, batch: Mapping[str, torch.Tensor], *, first_column: int = 0) -> None:
+    def __init__(
+        self,
+        model: HfModel,
+        layer: int,
+        batch: Mapping[str, torch.Tensor],
+        *,
+        part: str = "",
+        first_column: int = 0,
+    ) -> None:
         self._model = model
         self._batch = batch
         with torch.no_grad():
             self.loss()
 
-    def loss(self) -> torch.Tensor:
+    def logits(self) -> torch.Tensor:
         with torch.no_grad():
             self._model.family.encode(self._model.module, self._model.processor, self.picture)
         with self._model.passing(prompt_tokens(self._batch)):
-            return completion_loss(self._model.module, self._batch)
+            return completion_columns(self._model.module, self._batch)
+
+    def loss(self) -> torch.Tensor:
+        return label_loss(self.logits(), self._batch)
 
 
 @contextmanager
@@ -146,6 +161,7 @@ def _whole_model_each_step(edit: Edit) -> Iterator[None]:
         return held[0]
 
     with (
+        mock.patch("reground.methods.completion_training.UpperLayers", WholeModel),
         mock.patch("reground.methods.grace.editor.UpperLayers", WholeModel),
         mock.patch("reground.methods.wise.editor.UpperLayers", WholeModel),
         mock.patch.object(WholeModel, "picture", picture),

@@ -10,7 +10,9 @@ import torch
 from reground.edits.records import Edit
 from reground.errors import ModelError
 from reground.methods.chain_target import edit_query
-from reground.methods.training_step import completion_loss, fit_completions, prompt_last_loss, seeded, trainable
+from reground.methods.completion_training import LowestChange, fit_completions
+from reground.methods.training_step import completion_columns, label_loss, prompt_last_loss, seeded, trainable
+from reground.methods.weight_edit import copy_into
 from reground.models.base import Query
 from reground.models.hf.adapter import HfModel
 
@@ -29,7 +31,8 @@ SETTINGS: dict[str, Any] = {
 def test_the_loss_is_that_of_a_forward_pass_over_all_positions(tiny_model: HfModel) -> None:
     batch = tiny_model.training_batch(QUERIES, TEXTS)
     expected = tiny_model.module(**batch).loss
-    torch.testing.assert_close(completion_loss(tiny_model.module, batch), expected, atol=1e-5, rtol=1e-5)
+    found = label_loss(completion_columns(tiny_model.module, batch), batch)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.reference
@@ -42,7 +45,8 @@ def test_every_token_of_a_target_is_predicted_at_the_prompts_last_token(tiny_mod
         with torch.no_grad():
             log_probs_V = tiny_model._forward([prompt], keep=1)[0, -1].log_softmax(-1)
         losses += [-float(log_probs_V[token]) for token in row.ids[-row.num_completion :]]
-    found = prompt_last_loss(tiny_model.module, tiny_model.training_batch(QUERIES, TEXTS, ends=False))
+    batch = tiny_model.training_batch(QUERIES, TEXTS, ends=False)
+    found = prompt_last_loss(completion_columns(tiny_model.module, batch), batch)
     assert float(found) == pytest.approx(sum(losses) / len(losses), abs=1e-4)
 
 
@@ -54,7 +58,8 @@ def test_the_vision_side_gets_the_gradient_of_the_whole_model(tiny_model: HfMode
     tiny_model.module.double()
 
     def loss() -> torch.Tensor:
-        return completion_loss(tiny_model.module, tiny_model.training_batch([query], [target], trains_vision=True))
+        batch = tiny_model.training_batch([query], [target], trains_vision=True)
+        return label_loss(completion_columns(tiny_model.module, batch), batch)
 
     generator = torch.Generator().manual_seed(0)
     with trainable(parameters.values()):
@@ -94,6 +99,31 @@ def test_only_what_is_trained_changes_and_gets_gradients(tiny_model: HfModel) ->
     changed = {name for name, tensor in tiny_model.module.state_dict().items() if not torch.equal(tensor, before[name])}
     assert changed == set(parameters)
     assert all(parameter.grad is None for parameter in tiny_model.module.parameters())
+
+
+@pytest.mark.parametrize("objective", ["target_new", "prompt_last"])
+@pytest.mark.parametrize("layer", [0, 1])
+def test_what_lies_below_the_lowest_change_is_computed_once_and_makes_no_difference(
+    tiny_model: HfModel, layer: int, objective: Any
+) -> None:
+    parameters = tiny_model.layer_parameters(layer)
+    before = {name: parameter.detach().clone() for name, parameter in parameters.items()}
+    reports, values, num_calls = [], [], []
+    for lowest in (None, LowestChange(layer, "mlp")):
+        calls: list[int] = []
+        attention = tiny_model.text_layers[layer].input_layernorm
+        handle = attention.register_forward_hook(lambda *_, calls=calls: calls.append(1))
+        reports.append(
+            fit_completions(tiny_model, parameters, QUERIES, TEXTS, **SETTINGS, lowest=lowest, objective=objective)
+        )
+        handle.remove()
+        num_calls.append(len(calls))
+        values.append({name: parameter.detach().clone() for name, parameter in parameters.items()})
+        copy_into(parameters, before)
+    assert num_calls == [SETTINGS["num_steps"], 1]
+    assert reports[1].last_loss == pytest.approx(reports[0].last_loss, abs=1e-3)
+    for name in parameters:
+        torch.testing.assert_close(values[1][name], values[0][name], atol=2e-2, rtol=0)
 
 
 def test_training_stops_once_the_loss_is_below_the_floor(tiny_model: HfModel) -> None:

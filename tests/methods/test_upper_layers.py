@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from reground.errors import InputError, ModelError
-from reground.methods.training_step import completion_loss
+from reground.methods.training_step import completion_columns, label_loss
 from reground.methods.upper_layers import UpperLayers, recorded
 from reground.models.base import Query
 from reground.models.hf.adapter import HfModel, Pass, prompt_tokens
@@ -19,7 +19,7 @@ TEXTS = ["tarvexin", "drantic fever"]
 
 def whole_loss(model: HfModel, batch: dict[str, torch.Tensor]) -> torch.Tensor:
     with model.passing(prompt_tokens(batch)):
-        return completion_loss(model.module, batch)
+        return label_loss(completion_columns(model.module, batch), batch)
 
 
 def gradient_of(loss: torch.Tensor, parameter: torch.nn.Parameter) -> torch.Tensor:
@@ -47,6 +47,50 @@ def test_loss_and_gradient_are_those_of_the_whole_model(
         torch.testing.assert_close(
             gradient_of(found, parameter), gradient_of(expected, parameter), atol=1e-5, rtol=1e-4
         )
+
+
+@pytest.mark.parametrize("num_rows", [1, 2])
+@pytest.mark.parametrize("layer", [0, -1])
+def test_behind_the_attention_nothing_else_is_run(tiny_model: HfModel, layer: int, num_rows: int) -> None:
+    """Loss and gradient are those of the whole model; attention of the lowest layer is not run again."""
+    batch = tiny_model.training_batch(QUERIES[:num_rows], TEXTS[:num_rows])
+    upper = UpperLayers(tiny_model, layer, batch, part="mlp.down_proj")
+    called: list[str] = []
+    parts = {name: tiny_model.text_layers[layer].get_submodule(name) for name in ("input_layernorm", "mlp")}
+    handles = [part.register_forward_hook(lambda *_, name=name: called.append(name)) for name, part in parts.items()]
+    upper.loss()
+    for handle in handles:
+        handle.remove()
+    assert called == ["mlp"]
+    (parameter,) = tiny_model.layer_parameters(layer, "mlp.down_proj").values()
+    parameter.requires_grad_(True)
+    found, expected = upper.loss(), whole_loss(tiny_model, batch)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(gradient_of(found, parameter), gradient_of(expected, parameter), atol=1e-5, rtol=1e-4)
+    parameter.requires_grad_(False)
+    with torch.no_grad():
+        parameter.mul_(2)
+    torch.testing.assert_close(upper.loss(), whole_loss(tiny_model, batch), atol=1e-5, rtol=1e-5)
+
+
+def test_of_the_last_layers_mlp_only_what_is_read_is_run(tiny_model: HfModel) -> None:
+    batch = tiny_model.training_batch(QUERIES, TEXTS)
+    upper = UpperLayers(tiny_model, -1, batch, part="mlp")
+    num_columns = batch["labels"].shape[1]
+    assert upper.first_column == int(Pass(prompt_tokens(batch)).prompt_ends_B.min()) > 0
+    assert UpperLayers(tiny_model, 0, batch, part="mlp").first_column == 0
+    assert upper.logits().shape[1] == num_columns - upper.first_column
+
+
+def test_a_layer_that_is_built_in_another_way_is_run_whole(tiny_model: HfModel) -> None:
+    """Gemma's norm of that name stands behind the attention, before the residual."""
+    layer = tiny_model.text_layers[-1]
+    batch = tiny_model.training_batch(QUERIES, TEXTS)
+    handle = layer.register_forward_hook(lambda _, __, output: output * 1.5)
+    upper = UpperLayers(tiny_model, -1, batch, part="mlp")
+    assert upper.first_column == 0
+    torch.testing.assert_close(upper.loss(), whole_loss(tiny_model, batch), atol=1e-5, rtol=1e-5)
+    handle.remove()
 
 
 def test_a_change_above_takes_effect_and_one_below_does_not(tiny_model: HfModel) -> None:

@@ -12,10 +12,11 @@ import torch
 from reground.edits.records import Edit
 from reground.methods.base import EditCost, MethodConfig
 from reground.methods.chain_target import completion_targets, edit_query
+from reground.methods.completion_training import LowestChange, fit_completions
 from reground.methods.cost import measured
 from reground.methods.edited import SavedEdit
 from reground.methods.training_config import Objective, TrainingConfig
-from reground.methods.training_step import fit_completions, seeded
+from reground.methods.training_step import seeded
 from reground.methods.weight_edit import (
     WeightEdit,
     check_base,
@@ -38,9 +39,11 @@ class WeightChange(Protocol):
     Attributes:
         trains_vision: Whether it lies on the way of an image to the text model, so that images have to be encoded
             anew at every step.
+        lowest: Below what it changes nothing; None if that is not known, or everything.
     """
 
     trains_vision: bool
+    lowest: LowestChange | None
 
     @property
     def parameters(self) -> Mapping[str, torch.nn.Parameter]:
@@ -126,6 +129,7 @@ class CompletionEditor(ABC, Generic[_Config]):
                     ends=config.ends,
                     objective=self.objective,
                     trains_vision=change.trains_vision,
+                    lowest=change.lowest,
                 )
             except BaseException:
                 change.undo()

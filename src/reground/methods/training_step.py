@@ -1,4 +1,4 @@
-"""Training chosen parameters on a few completions: the loop that weight editors share.
+"""Training chosen parameters: the loop that weight editors share, and its losses.
 
 Axes: B rows of a batch, T tokens, V vocabulary.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import torch
@@ -15,15 +14,11 @@ from torch.nn import functional
 
 from reground.edits.records import Record
 from reground.errors import ModelError
-from reground.methods.training_config import Objective
-from reground.models.base import Query
-from reground.models.hf.adapter import HfModel, prompt_tokens
 
 __all__ = [
     "TrainingReport",
-    "completion_loss",
+    "completion_columns",
     "descend",
-    "fit_completions",
     "label_loss",
     "num_completion_columns",
     "prompt_last_loss",
@@ -73,19 +68,17 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
-def completion_loss(module: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    """Mean cross-entropy over the completion tokens of a batch, natural logarithm.
-
-    Logits are made for the columns that hold completion tokens and no others.
+def completion_columns(module: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """Logits (BTV) of the columns that predict a completion token, and of the last one.
 
     Args:
         module: The model.
         batch: What ``HfModel.training_batch`` returned.
     """
     inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
-    num_columns = num_completion_columns(batch)
-    logits_BTV = module(**inputs, use_cache=False, logits_to_keep=num_columns + 1, return_dict=True).logits
-    return label_loss(logits_BTV, batch)
+    num_kept = num_completion_columns(batch) + 1
+    logits_BTV: torch.Tensor = module(**inputs, use_cache=False, logits_to_keep=num_kept, return_dict=True).logits
+    return logits_BTV
 
 
 def num_completion_columns(batch: Mapping[str, torch.Tensor]) -> int:
@@ -107,91 +100,22 @@ def label_loss(logits_BTV: torch.Tensor, batch: Mapping[str, torch.Tensor]) -> t
     )
 
 
-def prompt_last_loss(module: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
+def prompt_last_loss(logits_BTV: torch.Tensor, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
     """Mean of -log p(y | prompt) over the completion tokens y of a batch, each predicted at the prompt's last token.
 
     Its minimum over distributions is not 0 for a completion of several tokens: for n different ones it is ln(n).
 
     Args:
-        module: The model.
+        logits_BTV: Logits of the batch's last ``num_completion_columns(batch) + 1`` columns.
         batch: What ``HfModel.training_batch`` returned.
     """
     labels_BT = batch["labels"]
     is_target_BT = labels_BT != _NO_LABEL
     first_B = is_target_BT.int().argmax(dim=1)
     earliest = int(first_B.min())
-    inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
-    num_columns = labels_BT.shape[1] - earliest
-    logits_BTV = module(**inputs, use_cache=False, logits_to_keep=num_columns + 1, return_dict=True).logits
     logits_BV = logits_BTV[torch.arange(len(first_B), device=first_B.device), first_B - earliest]
     row, column = is_target_BT.nonzero(as_tuple=True)
     return functional.cross_entropy(logits_BV[row].float(), labels_BT[row, column])
-
-
-_LOSSES: dict[Objective, Callable[[Any, Mapping[str, torch.Tensor]], torch.Tensor]] = {
-    "target_new": completion_loss,
-    "prompt_last": prompt_last_loss,
-}
-
-
-def fit_completions(
-    model: HfModel,
-    parameters: Mapping[str, torch.nn.Parameter],
-    queries: Sequence[Query],
-    completions: Sequence[str],
-    *,
-    learning_rate: float,
-    num_steps: int,
-    loss_floor: float,
-    weight_decay: float,
-    batch_size: int,
-    ends: bool,
-    objective: Objective = "target_new",
-    trains_vision: bool = False,
-) -> TrainingReport:
-    """Train ``parameters`` in place with Adam until the completions follow their prompts.
-
-    Queries are cut into batches in the order given. A pass takes one step on each batch whose loss is not yet
-    below the floor; training stops when a pass takes none. With no more edits than ``batch_size`` this is
-    plain full-batch training for at most ``num_steps`` steps.
-
-    Args:
-        model: The model; it stays in eval mode, so that an edit does not depend on dropout.
-        parameters: What is trained, by name; nothing else receives gradients.
-        queries: What is asked.
-        completions: What should follow, one for each query.
-        learning_rate: Adam's step size.
-        num_steps: Passes at most.
-        loss_floor: Mean loss of a batch below which it is left alone.
-        weight_decay: Adam's L2 penalty.
-        batch_size: Queries in one step.
-        ends: Train on the end token after each completion.
-        objective: Where the tokens of a completion are predicted.
-        trains_vision: ``parameters`` lie between an image and the text model: encode images anew at every step.
-
-    Raises:
-        ModelError: The loss or a trained parameter is no longer finite.
-    """
-    starts = range(0, len(queries), batch_size)
-    is_held = len(starts) == 1 and not trains_vision
-    held = model.training_batch(queries, completions, ends=ends) if is_held else None
-
-    def loss_from(start: int) -> torch.Tensor:
-        chosen = slice(start, start + batch_size)
-        batch = held or model.training_batch(
-            queries[chosen], completions[chosen], ends=ends, trains_vision=trains_vision
-        )
-        with model.passing(prompt_tokens(batch)):
-            return _LOSSES[objective](model.module, batch)
-
-    return descend(
-        parameters,
-        [partial(loss_from, start) for start in starts],
-        learning_rate=learning_rate,
-        num_steps=num_steps,
-        loss_floor=loss_floor,
-        weight_decay=weight_decay,
-    )
 
 
 def descend(
@@ -218,7 +142,7 @@ def descend(
     Raises:
         ModelError: A loss or a trained parameter is no longer finite.
     """
-    optimiser = torch.optim.Adam(parameters.values(), lr=learning_rate, weight_decay=weight_decay)
+    optimiser = torch.optim.Adam(parameters.values(), lr=learning_rate, weight_decay=weight_decay, fused=True)
     num_taken = 0
     pass_losses: list[float] = []
     has_converged = False

@@ -9,15 +9,17 @@ Axes: B rows of a batch, T tokens, C columns that are run again, V vocabulary, H
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import torch
 from transformers import Cache
 
 from reground.errors import CapabilityError, InputError, ModelError
+from reground.methods.layer_output import hidden_of
 from reground.methods.training_step import label_loss, num_completion_columns
 from reground.models.hf.adapter import HfModel, prompt_tokens
 
@@ -78,12 +80,16 @@ class UpperLayers:
     """One teacher-forced batch, from the input of a text layer to the loss; everything below it computed once.
 
     The weights of these layers, and hooks on their modules, take effect at every call; what is below, and what is to
-    the left of ``first_column``, is as it was at construction. With other edits in force no column is left out.
+    the left of ``first_column``, is as it was at construction. Where only the MLP of the lowest layer is changed, its
+    attention is among what is computed once, and if there is no layer above it only the columns that logits are made
+    of run again. With other edits in force, which may read any column and any part, no column and no part is left out.
 
     Args:
         model: The model.
         layer: The lowest text layer that is run again; negative counts from the last.
         batch: What ``HfModel.training_batch`` returned.
+        part: What of that layer the edit changes, as a path within it, ``mlp`` as in ``HfModel.layer_path``; empty:
+            anything.
         first_column: The first column that the edit can change. At most the one before the first completion token.
 
     Attributes:
@@ -94,7 +100,15 @@ class UpperLayers:
         ModelError: The layers do not reproduce the model's own logits.
     """
 
-    def __init__(self, model: HfModel, layer: int, batch: Mapping[str, torch.Tensor], *, first_column: int = 0) -> None:
+    def __init__(
+        self,
+        model: HfModel,
+        layer: int,
+        batch: Mapping[str, torch.Tensor],
+        *,
+        part: str = "",
+        first_column: int = 0,
+    ) -> None:
         self._model = model
         self._batch = batch
         self._num_kept = num_completion_columns(batch) + 1
@@ -104,31 +118,47 @@ class UpperLayers:
         self._start_BCH = torch.empty(0)
         self._layers = list(model.text_layers)[model.layer_index(layer) :]
         is_cut = first_column > 0 and not model.edits_in_force and _attention(model) in _CUTTABLE_ATTENTION
-        expected_BCV = self._run_whole(is_cut=is_cut)
-        if is_cut:
-            cut = [_cut(kwargs, layer, first_column) for kwargs, layer in zip(self._kwargs, self._layers, strict=True)]
-            is_cut = None not in cut
-            if is_cut:
-                self._kwargs = [kwargs for kwargs in cut if kwargs is not None]
-        self.first_column = first_column if is_cut else 0
-        self._start_BCH = self._start_BCH[:, self.first_column :]
+        asks_for_mlp = part.partition(".")[0] == "mlp" and not model.edits_in_force
+        self._mlp = _MlpOnly.of(self._layers[0], model.family.mlp) if asks_for_mlp else None
+        with self._mlp or nullcontext():
+            expected_BCV = self._run_whole(is_cut=is_cut)
+        if self._mlp is not None and not self._mlp.is_right():
+            self._mlp = None
+        if self._mlp is not None and len(self._layers) == 1:
+            self.first_column = self._prompt_BT.shape[1] - self._num_kept
+        else:
+            self.first_column = first_column if is_cut and self._cut_settings(first_column) else 0
+        start_BTH = self._start_BCH if self._mlp is None else self._mlp.start_BTH
+        self._start_BCH = start_BTH[:, self.first_column :].clone()
         self._prompt_BC = self._prompt_BT[:, self.first_column :]
+        if self._mlp is not None:
+            self._mlp.forget()
         with torch.no_grad():
             self._check(self.logits(), expected_BCV)
 
     def logits(self) -> torch.Tensor:
         """Logits (BCV) of the columns that predict a completion token, and of the last one."""
         hidden_BCH = self._start_BCH
+        above = list(zip(self._layers, self._kwargs, strict=True))
         with self._model.passing(self._prompt_BC):
-            for layer, kwargs in zip(self._layers, self._kwargs, strict=True):
-                output = layer(hidden_BCH, **kwargs)
-                hidden_BCH = output[0] if isinstance(output, tuple) else output
+            if self._mlp is not None:
+                hidden_BCH, above = self._mlp.rest(hidden_BCH), above[1:]
+            for layer, kwargs in above:
+                hidden_BCH = hidden_of(layer(hidden_BCH, **kwargs))
         logits_BCV: torch.Tensor = self._head(self._norm(hidden_BCH[:, -self._num_kept :]))
         return logits_BCV
 
     def loss(self) -> torch.Tensor:
         """Mean cross-entropy over the completion tokens, natural logarithm."""
         return label_loss(self.logits(), self._batch)
+
+    def _cut_settings(self, first: int) -> bool:
+        """Settings for the columns from ``first`` on, if every layer has them; whether it has."""
+        cut = [_cut(kwargs, layer, first) for kwargs, layer in zip(self._kwargs, self._layers, strict=True)]
+        if None in cut:
+            return False
+        self._kwargs = [kwargs for kwargs in cut if kwargs is not None]
+        return True
 
     @torch.no_grad()
     def _run_whole(self, *, is_cut: bool) -> torch.Tensor:
@@ -165,6 +195,59 @@ class UpperLayers:
                 f"a gap of at most {allowed:.3g}: layers, final norm and output layer that follow one another",
                 "use a method that trains through the whole model, such as ft or lora.",
             )
+
+
+class _MlpOnly:
+    """The part of a layer behind its attention: the MLP, a norm before it and a residual around both.
+
+    Watches the layer's first call inside the block.
+
+    Attributes:
+        start_BTH: Hidden states after the attention.
+    """
+
+    def __init__(self, layer: torch.nn.Module, norm: torch.nn.Module, mlp: torch.nn.Module) -> None:
+        self._layer, self._norm, self._mlp = layer, norm, mlp
+        self.start_BTH = self._end_BTH = torch.empty(0)
+        self._handles: list[Any] = []
+
+    @classmethod
+    def of(cls, layer: torch.nn.Module, mlp: str) -> _MlpOnly | None:
+        """That of a layer, None if there is no norm of the name it goes by."""
+        norm = getattr(layer, "post_attention_layernorm", None)
+        return cls(layer, norm, layer.get_submodule(mlp)) if isinstance(norm, torch.nn.Module) else None
+
+    def __enter__(self) -> Self:
+        def keep_start(_: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
+            self.start_BTH = inputs[0].detach()
+
+        def keep_end(_: torch.nn.Module, __: Any, output: Any) -> None:
+            self._end_BTH = hidden_of(output).detach()
+
+        self._handles = [
+            self._norm.register_forward_pre_hook(keep_start),
+            self._layer.register_forward_hook(keep_end),
+        ]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    @torch.no_grad()
+    def is_right(self) -> bool:
+        """Whether what is behind the attention does what the layer did; a layer can be built in another way."""
+        gap = float((self.rest(self.start_BTH) - self._end_BTH).abs().max())
+        return gap <= math.sqrt(torch.finfo(self._end_BTH.dtype).eps) * float(self._end_BTH.abs().max())
+
+    def forget(self) -> None:
+        """Let go of what was watched."""
+        self.start_BTH = self._end_BTH = torch.empty(0)
+
+    def rest(self, hidden_BCH: torch.Tensor) -> torch.Tensor:
+        """The layer's output, from the hidden states after its attention."""
+        ended_BCH: torch.Tensor = hidden_BCH + self._mlp(self._norm(hidden_BCH))
+        return ended_BCH
 
 
 def _attention(model: HfModel) -> str | None:

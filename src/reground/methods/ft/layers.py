@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 
 from reground.errors import InputError, ModelError
+from reground.methods.completion_training import LowestChange
 from reground.methods.ft.config import FtConfig
 from reground.models.hf.adapter import HfModel
 
@@ -29,6 +30,7 @@ class ChosenWeights:
         self._model = model
         self.trains_vision = config.part != "text"
         self.parameters = _chosen(model, config)
+        self.lowest = _lowest(model, config)
         if not self.parameters:
             raise InputError(
                 f"the modules {', '.join(config.modules or ())} of {model.info.name!r} were to be trained.",
@@ -70,6 +72,13 @@ class ChosenWeights:
         with torch.no_grad():
             for name, parameter in self.parameters.items():
                 parameter.copy_(values[name])
+
+
+def _lowest(model: HfModel, config: FtConfig) -> LowestChange | None:
+    if config.part != "text" or config.layers is None or config.modules is None:
+        return None
+    is_mlp = all(part.partition(".")[0] == "mlp" for part in config.modules)
+    return LowestChange(min(map(model.layer_index, config.layers)), "mlp" if is_mlp else "")
 
 
 def _chosen(model: HfModel, config: FtConfig) -> dict[str, torch.nn.Parameter]:

@@ -223,7 +223,7 @@ class _Filling:
         ends_B = Pass(prompt_tokens(batch)).prompt_ends_B
         first_column = int(ends_B.min()) if self.config.replacement == "last" else 0
         with recorded(self.model, self.path) as record:
-            upper = UpperLayers(self.model, self.layer, batch, first_column=first_column)
+            upper = UpperLayers(self.model, self.layer, batch, part=self.config.module, first_column=first_column)
         return upper, record.tensors, int(ends_B[0])
 
     def _learned(self, upper: UpperLayers, start_H: torch.Tensor) -> tuple[torch.Tensor, TrainingReport]:

@@ -9,6 +9,7 @@ from peft import LoraConfig as PeftLoraConfig
 from peft import get_peft_model_state_dict, inject_adapter_in_model, set_peft_model_state_dict
 
 from reground.errors import InputError, ModelError
+from reground.methods.completion_training import LowestChange
 from reground.methods.lora.config import LoraConfig, ModuleChoice
 from reground.models.hf.adapter import HfModel
 
@@ -42,6 +43,7 @@ class AttachedAdapter:
                 "apply all edits in one call, or restore the first edited model before.",
             )
         layers = range(len(model.text_layers)) if config.layers is None else config.layers
+        self.lowest: LowestChange | None = LowestChange(min(map(model.layer_index, layers)))
         paths = dict.fromkeys(path for layer in layers for path in _paths(model, layer, config.modules))
         self._originals = {path: self._module.get_submodule(path) for path in paths}
         for path, layer in self._originals.items():

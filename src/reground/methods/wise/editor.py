@@ -242,7 +242,7 @@ def _shard(place: _Place, pairs: Sequence[tuple[Query, str]], irrelevant: _Promp
     prompt_BT = prompt_tokens(batch)
     first_column = int(Pass(prompt_BT).prompt_ends_B.min()) if place.is_last else 0
     with recorded(place.model, place.path) as record:
-        upper = UpperLayers(place.model, place.layer, batch, first_column=first_column)
+        upper = UpperLayers(place.model, place.layer, batch, part=config.module, first_column=first_column)
     prompts = _Prompts(*record.tensors, prompt_BT).read_by(config.statistic)
     main_HF = place.module.weight.detach()
     side_HF = torch.nn.Parameter(main_HF.float().clone(), requires_grad=False)
