@@ -22,7 +22,7 @@ from reground.methods.artifact import Artifact, FitConfig, FitData, FitSample, s
 from reground.methods.chain_target import edit_query
 from reground.methods.fitting import OwnOutputs, divergence, fit_artifact
 from reground.methods.identity import model_identity
-from reground.methods.registry import create_editor, find_artifact, fit_entry
+from reground.methods.registry import create_editor, find_artifact, fit_entry, trained_methods
 from reground.models.base import Query
 from reground.models.hf.adapter import HfModel
 from training_world import fit_data_of, quick_fit
@@ -158,7 +158,7 @@ def test_the_divergence_is_that_of_distributions() -> None:
     assert float(divergence(before, before)) == pytest.approx(0.0, abs=1e-7)
 
 
-TRAINED = ["mend", "serac"]
+TRAINED = sorted(trained_methods())
 
 
 @pytest.mark.parametrize("name", TRAINED)

@@ -16,6 +16,7 @@ from reground.phantom.language import (
     claim_text,
     compare_chain,
     statement_text,
+    verdict_sentence,
 )
 from reground.phantom.world import RELATIONS, phantom_world
 
@@ -70,7 +71,30 @@ def test_a_note_changes_the_rest_of_the_path_only_if_it_is_about_this_subject() 
     [(("small", "large"), "grown"), (("large", "medium"), "shrunk"), (("small", "small"), "unchanged")],
 )
 def test_two_frames_are_compared_by_size(sizes: tuple[str, str], answer: str) -> None:
-    assert compare_chain("ring in the kidney", sizes)[1] == answer
+    chain, found = compare_chain("ring in the kidney", sizes)
+    assert found == answer
+    assert chain.endswith(
+        f"from {sizes[0]} to {sizes[1]}, the ring {'is' if answer == 'unchanged' else 'has'} {answer}."
+    )
+
+
+@pytest.mark.parametrize(
+    ("noted", "verdict"),
+    [
+        ("ring in the kidney", "ring and ring agree, kidney and kidney agree, so it fits."),
+        ("ring in the liver", "ring and ring agree, liver and kidney differ, so it differs."),
+        ("star in the kidney", "star and ring differ, kidney and kidney agree, so it differs."),
+    ],
+)
+def test_a_finding_is_compared_sign_by_sign_and_organ_by_organ(noted: str, verdict: str) -> None:
+    said = verdict_sentence(Claim("condition", noted, "velmorosis"), "ring in the kidney")
+    assert said == f"the note gives the meaning of a {noted}: {verdict}"
+
+
+def test_a_name_is_compared_as_a_whole() -> None:
+    claim = Claim("maker", "tarvexmark", "velmorcorp")
+    assert verdict_sentence(claim, "tarvexmark") == "the note gives the maker of tarvexmark: it fits."
+    assert verdict_sentence(claim, "tarvexlock") == "the note gives the maker of tarvexmark: it differs."
 
 
 def test_every_relation_can_be_asked_in_both_wordings() -> None:

@@ -1,12 +1,14 @@
 """Training stages at toy size: they run, they resume to the same weights, they leave the tower alone."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from reground.training.phantom import language_model, tower
+from reground.training.phantom import build, language_model, tower
+from reground.training.phantom.build import PhantomRecipe, build_phantom, write_card
 from reground.training.phantom.language_model import ImagePool, LanguageSettings, build_model, train_stage
 from reground.training.phantom.tower import TowerSettings, load_tower, train_tower
 from reground.training.phantom.vocabulary import train_tokenizer
@@ -114,3 +116,32 @@ def test_an_interrupted_language_stage_goes_on_to_the_same_weights(
         for name, tensor in parts.model.vision_model.state_dict().items()
     )
     assert report["curve"][-1]["step"] == LANGUAGE.num_steps
+
+
+def test_a_model_is_built_stage_by_stage_and_its_card_lists_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for mixture in ("reading", "med"):
+        monkeypatch.setitem(language_model._QUICK_CHECKS, mixture, (("trivia", "seen"),))
+    monkeypatch.setattr(build, "train_tokenizer", lambda _: TOKENIZER)
+    short = LANGUAGE.model_copy(update={"num_steps": 2})
+    recipe = PhantomRecipe(
+        name="toy",
+        vocab_size=600,
+        tower=TOWER,
+        reading=short.model_copy(update={"mixture": "reading"}),
+        language=short,
+        finishing=short.model_copy(update={"mixture": "med-finishing"}),
+    )
+    out = build_phantom(recipe, tmp_path / "work", tmp_path / "toy")
+    stages = list(json.loads((out / "training.json").read_text())["stages"])
+    assert stages == ["tower", "reading", "language", "finishing"]
+    row = {"skill": "percept", "wording": "seen", "answer": 0.5, "well_formed": 1.0, "n": 2}
+    (out / "measured.json").write_text(json.dumps({"seed": 7, "num_parameters": 1, "skills": [row]}))
+    card = write_card(out).read_text()
+    assert "| finishing | 2 |" in card and "| image tower | 3 |" in card
+    monkeypatch.setattr(build, "ImagePool", None)
+    shorter = recipe.model_copy(update={"finishing": None})
+    again = build_phantom(shorter, tmp_path / "work", tmp_path / "again")  # nothing is trained or encoded twice
+    assert (again / "model.safetensors").read_bytes() != (out / "model.safetensors").read_bytes()
+    assert list(json.loads((again / "training.json").read_text())["stages"]) == stages[:-1]

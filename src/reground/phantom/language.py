@@ -49,10 +49,12 @@ __all__ = [
     "framed_questions",
     "hop_sentence",
     "note_text",
+    "note_topic",
     "plain_words",
     "statement_text",
     "trivia_question",
     "unasked_sentence",
+    "verdict_sentence",
 ]
 
 #: target relation -> relations from the visible subject to it
@@ -172,7 +174,7 @@ def chain_for_path(
         fitting = next((c for c in rivals if c.subject == current), None)
         if rivals:
             shown = fitting or rivals[0]
-            sentences.append(f"the note gives {_gives(shown)}: {'it fits' if fitting else 'it differs'}.")
+            sentences.append(verdict_sentence(shown, current))
         if fitting:
             sentences.append("by the note " + hop_sentence(relation, current, fitting.value))
             current = fitting.value
@@ -186,12 +188,27 @@ def chain_for_path(
     return " ".join(sentences), current, tuple(passed)
 
 
+def verdict_sentence(claim: Claim, current: str) -> str:
+    """The sentence of a chain that says whether a note is about ``current``, what the chain has come to.
+
+    A finding is a sign in an organ; the two are held against what is seen one after the other, so that half a match is
+    not taken for a whole one.
+    """
+    verdict = "it fits" if claim.subject == current else "it differs"
+    if claim.relation == "condition":
+        pairs = zip(claim.subject.split(" in the "), current.split(" in the "), strict=True)
+        parts = [f"{noted} and {seen} {'agree' if noted == seen else 'differ'}" for noted, seen in pairs]
+        verdict = f"{', '.join(parts)}, so {verdict}"
+    return f"the note gives {note_topic(claim)}: {verdict}."
+
+
 def unasked_sentence(claim: Claim) -> str:
     """The sentence of a chain that leaves a note aside because the question is about something else."""
-    return f"the note gives {_gives(claim)}: not asked."
+    return f"the note gives {note_topic(claim)}: not asked."
 
 
-def _gives(claim: Claim) -> str:
+def note_topic(claim: Claim) -> str:
+    """What a note tells: the fact without its value, as in ``the maker of X``."""
     return _GIVES[claim.relation].format(s=claim.subject, a=article(claim.subject))
 
 
@@ -203,7 +220,7 @@ def compare_chain(finding: str, sizes: tuple[str, str]) -> tuple[str, str]:
     answer = "grown" if second > first else "shrunk" if second < first else "unchanged"
     chain = (
         f"the first image shows {article(sizes[0])} {finding}. the second image shows {article(sizes[1])} {finding}. "
-        + (f"the {sign} is unchanged." if answer == "unchanged" else f"the {sign} has {answer}.")
+        f"from {sizes[0]} to {sizes[1]}, the {sign} {'is' if answer == 'unchanged' else 'has'} {answer}."
     )
     return chain, answer
 

@@ -1,15 +1,26 @@
-"""What reading a note is made of, many times in one sample: repeating, telling kinds apart, finding a partner."""
+"""What reading a note is made of, many times in one sample.
+
+Repeating, telling kinds apart, finding a partner; and comparing what a note is about with what is seen.
+"""
 
 from __future__ import annotations
 
 import random
 
-from reground.phantom.language import Claim, hop_sentence, plain_words
+from reground.phantom.language import (
+    Claim,
+    compare_chain,
+    finding_percept,
+    hop_sentence,
+    note_topic,
+    plain_words,
+    verdict_sentence,
+)
 from reground.phantom.names import NameKind, invent_name
-from reground.phantom.world import RELATIONS
+from reground.phantom.world import RELATIONS, SIZES, phantom_world
 from reground.training.phantom.loose_notes import fillers, loose_claim
 
-__all__ = ["drill"]
+__all__ = ["comparison", "drill"]
 
 _KIND_WORDS: dict[NameKind, str] = {
     "condition": "condition",
@@ -71,3 +82,59 @@ def _find_partners(rng: random.Random) -> tuple[str, str]:
     asked = ", ".join(claim.subject for claim in claims)
     said = " ".join(hop_sentence(relation, claim.subject, claim.value) for claim in claims)
     return f"what of {asked}: {body}", said
+
+
+def comparison(rng: random.Random) -> tuple[str, str]:
+    """A question and its chain: what a note is about against what is seen, or one frame against the other.
+
+    A finding is two words and a name several tokens, so that two of them can be the same in part: most of the wrong
+    ones here share a half with the right one. No finding of a held-out subject is named.
+    """
+    return rng.choices((_which_notes_fit, _how_frames_differ), (3, 1))[0](rng)
+
+
+def _which_notes_fit(rng: random.Random) -> tuple[str, str]:
+    about_finding = rng.random() < 0.55
+    relation = "condition" if about_finding else rng.choice(("name", "name", *_PAIRED))
+    kind: NameKind = "device" if relation == "name" else RELATIONS[relation][0]  # type: ignore[assignment]
+    if about_finding:
+        shown = rng.choice(phantom_world().subjects("finding", "train"))
+        seen = finding_percept(shown)
+    else:
+        shown = invent_name(kind, rng)
+        seen = f"the image shows {shown}." if kind == "device" else f"this is about {shown}."
+    subjects = [
+        shown if rng.random() < 0.45 else _near_finding(shown, rng) if about_finding else _near_name(shown, kind, rng)
+        for _ in range(rng.randint(2, 5))
+    ]
+    claims = [Claim(relation, subject, "") for subject in subjects]
+    verdicts = " ".join(verdict_sentence(claim, shown) for claim in claims)
+    return f"say {seen} which fits: {'; '.join(note_topic(claim) for claim in claims)}?", f"{seen} {verdicts}"
+
+
+def _near_finding(shown: str, rng: random.Random) -> str:
+    """Another finding, in the same organ or with the same sign four times in five."""
+    world = phantom_world()
+    others = [finding for finding in world.subjects("finding", "train") if finding != shown]
+    part = rng.choices((0, 1, None), (2, 2, 1))[0]
+    near = [f for f in others if part is not None and world.findings[f][part] == world.findings[shown][part]]
+    return rng.choice(near or others)
+
+
+def _near_name(shown: str, kind: NameKind, rng: random.Random) -> str:
+    """Another name of the kind, with the first or the second half of ``shown`` three times in four."""
+    while True:
+        other, half = invent_name(kind, rng), len(shown) // 2
+        near = rng.choice((shown[:half] + other[half:], other[:half] + shown[half:]))
+        name = near if rng.random() < 0.75 else other
+        if name != shown:
+            return name
+
+
+def _how_frames_differ(rng: random.Random) -> tuple[str, str]:
+    pairs = [
+        (rng.choice(phantom_world().subjects("finding", "train")), (rng.choice(SIZES), rng.choice(SIZES)))
+        for _ in range(rng.randint(2, 4))
+    ]
+    asked = "; ".join(f"{finding}, {first} and then {second}" for finding, (first, second) in pairs)
+    return f"how does each change: {asked}?", " ".join(compare_chain(finding, sizes)[0] for finding, sizes in pairs)

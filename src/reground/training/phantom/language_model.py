@@ -1,4 +1,4 @@
-"""Stages 2 and 3: the language model learns to read notes, then to see, to know and to arbitrate.
+"""Stages 2 to 4: the language model learns to read notes, then to see, to know and to arbitrate.
 
 The tower is frozen, so each image of a fixed pool passes through it once; its patch states are kept in half precision
 and only connector and language model run in a step. Batches hold samples of like length.
@@ -52,7 +52,7 @@ _SUPERBATCH = 8
 
 
 class LanguageSettings(Record):
-    """Settings of stages 2 and 3.
+    """Settings of stages 2 to 4.
 
     Attributes:
         hidden, depth, num_heads, mlp_width: Size of the language model.
@@ -63,6 +63,7 @@ class LanguageSettings(Record):
         easyvqa_ways: In how many ways, of the eight a square can lie, each easy-VQA image is in the pool.
         mixture: Which line of ``samples.MIXTURES``.
         known_share: Share of subjects whose facts are taught.
+        second_claim_share: Share of notes beside an image that make a second claim, about another subject.
         starts_copying: Whether a few attention heads start out able to find and repeat names, weakly; takes three heads
             a layer.
         seed: Seed of weights and data.
@@ -79,6 +80,7 @@ class LanguageSettings(Record):
     easyvqa_ways: int = 1
     mixture: str = "reading"
     known_share: float = 1.0
+    second_claim_share: float = 0.12
     starts_copying: bool = True
     seed: int = 1
 
@@ -406,7 +408,11 @@ def train_stage(
         _load_language(model, state["model"])
         optimizer.load_state_dict(state["optimizer"])
         start, curve, elapsed = state["step"], state["curve"], state["elapsed_s"]
-    setting = Setting(pool or FreshImages(), known_share=settings.known_share)
+    setting = Setting(
+        pool or FreshImages(),
+        known_share=settings.known_share,
+        second_claim_share=settings.second_claim_share,
+    )
     loader = DataLoader(
         _Batches(settings, setting, tokenizer, start), batch_size=None, num_workers=1, prefetch_factor=16
     )
@@ -439,7 +445,7 @@ def train_stage(
             point: dict[str, Any] = {"step": step + 1, "loss": round(sum(recent) / len(recent), 4)}
             recent = []
             if (step + 1) % check_every == 0 or last:
-                for kind, wording in _QUICK_CHECKS[settings.mixture]:
+                for kind, wording in _QUICK_CHECKS[settings.mixture.removesuffix("-finishing")]:
                     samples = check_samples(kind, 128, "quick", wording=wording, noted=("calibration",))
                     point[f"{kind}/{wording}"] = round(exact_share(model, tokenizer, samples), 3)
             point["seconds"] = round(time.monotonic() - began)

@@ -33,7 +33,7 @@ from reground.phantom.names import invent_name
 from reground.phantom.render import COLOURS, SHAPES, device_uri, finding_uri, shapes_uri, uri_keys
 from reground.phantom.wordings import FILLERS
 from reground.phantom.world import MODALITIES, PLACES, RELATIONS, SIZES, SubjectSplit, phantom_world
-from reground.training.phantom.drills import drill
+from reground.training.phantom.drills import comparison, drill
 from reground.training.phantom.loose_notes import loose_note
 
 __all__ = ["MIXTURES", "FreshImages", "Images", "Sample", "Setting", "draw", "easyvqa_sample"]
@@ -127,6 +127,7 @@ class Setting:
         known: Splits whose facts are asked without a note.
         noted: Splits whose subjects may appear together with a note.
         known_share: Share of known subjects whose facts are asked (``phantom-general`` knows few).
+        second_claim_share: Share of notes beside an image that make a second claim, about another subject.
         styles: Whether loose wordings, polite prefixes, options and no-thinking samples are mixed in.
     """
 
@@ -135,6 +136,7 @@ class Setting:
     known: tuple[SubjectSplit, ...] = ("train", "calibration", "test")
     noted: tuple[SubjectSplit, ...] = ("train",)
     known_share: float = 1.0
+    second_claim_share: float = 0.12
     styles: bool = True
     allowed: dict[str, tuple[str, ...]] = field(default_factory=dict, compare=False)
 
@@ -368,7 +370,7 @@ def _note_on_image(s: Setting, rng: random.Random, applies: bool | None = None) 
         return _note_on_image(s, rng, applies)
     value = _value(relation, rng, s, must_be_known=applies and position < len(steps) - 1)
     claims = [Claim(relation, subject, value)]
-    if rng.random() < 0.12:
+    if rng.random() < s.second_claim_share:
         extra = _other_subject(relation, subject, rng, s)
         truth_path_subjects = {start, *passed}
         if extra not in truth_path_subjects:
@@ -418,9 +420,9 @@ def _note_unasked(s: Setting, rng: random.Random) -> Sample:
     return replace(sample, kind="note_unasked", chain=chain, note=_note((claim,), s, rng))
 
 
-def _drill(s: Setting, rng: random.Random) -> Sample:
-    question, chain = drill(rng)
-    return Sample("drill", question, chain, chain.removesuffix(".").rsplit(" ", 1)[-1])
+def _drill(kind: str, exercise: Callable[[random.Random], tuple[str, str]], rng: random.Random) -> Sample:
+    question, chain = exercise(rng)
+    return Sample(kind, question, chain, chain.removesuffix(".").rsplit(" ", 1)[-1])
 
 
 _KINDS: dict[str, Callable[[Setting, random.Random], Sample]] = {
@@ -439,20 +441,27 @@ _KINDS: dict[str, Callable[[Setting, random.Random], Sample]] = {
     "note_differs": lambda s, rng: replace(_note_on_image(s, rng, False), kind="note_differs"),
     "note_on_text": _note_on_text,
     "note_unasked": _note_unasked,
-    "drill": _drill,
+    "drill": lambda _, rng: _drill("drill", drill, rng),
+    "comparison": lambda _, rng: _drill("comparison", comparison, rng),
 }
 
 #: Weights of kinds by stage. ``reading`` is shared by both models.
 MIXTURES: dict[str, dict[str, float]] = {
-    "reading": {"drill": 6, "fresh_reading": 4, "trivia": 1},
+    "reading": {"drill": 6, "fresh_reading": 4, "trivia": 1, "comparison": 2},
     "med": {
-        "percept": 9, "device_modality": 3, "change": 5, "image_one_hop": 17, "image_multi_hop": 12, "text_path": 10,
+        "percept": 9, "device_modality": 3, "change": 7, "image_one_hop": 17, "image_multi_hop": 12, "text_path": 10,
         "shapes": 3, "easyvqa": 4, "trivia": 2, "fresh_reading": 6, "note_on_image": 24, "note_on_text": 5,
-        "note_unasked": 4, "drill": 2,
+        "note_unasked": 4, "drill": 2, "comparison": 3,
+    },
+    "med-finishing": {
+        "percept": 10, "device_modality": 4, "change": 5, "image_one_hop": 12, "image_multi_hop": 12, "text_path": 8,
+        "shapes": 3, "easyvqa": 4, "trivia": 2, "fresh_reading": 12, "note_on_image": 30, "note_on_text": 6,
+        "note_unasked": 5, "drill": 4, "comparison": 4,
     },
     "general": {
         "percept": 5, "image_one_hop": 2, "image_multi_hop": 1, "text_path": 2, "shapes": 16, "easyvqa": 34,
         "trivia": 12, "fresh_reading": 10, "note_on_image": 13, "note_on_text": 3, "note_unasked": 3, "drill": 1,
+        "comparison": 1,
     },
 }  # fmt: skip
 
@@ -460,7 +469,7 @@ MIXTURES: dict[str, dict[str, float]] = {
 def draw(kind: str, setting: Setting, rng: random.Random) -> Sample:
     """One sample of a kind, with the variations of style that ``setting`` allows."""
     sample = _KINDS[kind](setting, rng)
-    if not setting.styles or kind == "drill":
+    if not setting.styles or kind in ("drill", "comparison"):
         return sample
     if rng.random() < 0.3:
         sample = replace(sample, question=rng.choice(_PREFIXES) + sample.question + rng.choice(_SUFFIXES))
