@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import weakref
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import torch
@@ -15,7 +15,7 @@ from reground.errors import ArtifactError
 from reground.methods.artifact import TENSOR_FILE, Artifact, ModelIdentity, artifact_folder, file_checksum
 from reground.models.hf.adapter import HfModel
 
-__all__ = ["ArtifactReader", "check_identity", "model_identity", "read_artifact_tensors"]
+__all__ = ["ArtifactReader", "check_identity", "fill_module", "model_identity", "read_artifact_tensors"]
 
 #: Numbers of each end of a tensor that count; smaller tensors count whole.
 _END_SIZE = 1 << 19
@@ -73,6 +73,30 @@ def read_artifact_tensors(artifact: Artifact, folder: Path) -> dict[str, torch.T
         f"the {TENSOR_FILE} that belongs to the artifact.json beside it",
         f"copy the folder again, or run `reground methods fit {artifact.method}` anew.",
     ) from cause
+
+
+def fill_module(
+    module: torch.nn.Module, tensors: Mapping[str, torch.Tensor], method: str, *, named: str = "sizes"
+) -> None:
+    """Set all that a module holds to the kept tensors of the same names.
+
+    Args:
+        module: What an artifact's settings call for.
+        tensors: What was kept.
+        method: The method, as a reader knows it.
+        named: What in the settings decides the shapes, for the message.
+
+    Raises:
+        ArtifactError: They are of other shapes.
+    """
+    expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    if expected != {name: tuple(tensor.shape) for name, tensor in tensors.items()}:
+        raise ArtifactError(
+            f"the tensors of an artifact of {method} do not fit the {named} its settings name.",
+            ", ".join(f"{name} {shape}" for name, shape in expected.items()),
+            "copy the artifact's folder again, or train anew with `reground methods fit`.",
+        )
+    module.load_state_dict(dict(tensors))
 
 
 def _digest(named: Iterable[tuple[str, torch.nn.Parameter]]) -> str:

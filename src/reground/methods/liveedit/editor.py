@@ -28,10 +28,10 @@ from reground.methods.weight_edit import (
     require_edits,
     weights_of,
 )
-from reground.models.base import Capability, Model
+from reground.models.base import Capability, Model, Query
 from reground.models.hf.adapter import HfModel, prompt_tokens
 
-__all__ = ["ExpertEdit", "LiveEditEditor", "expert_layer", "experts_of", "new_parts"]
+__all__ = ["ExpertEdit", "LiveEditEditor", "expert_layer", "experts_of", "new_parts", "prompts_in"]
 
 #: Key in the details of a saved edit: settings of the training, which say how large the parts are.
 _FIT = "fit"
@@ -178,12 +178,16 @@ def experts_of(
     """An expert for each edit, from one pass over edits and targets; gradients reach the parts alone."""
     queries = [edit_query(edit) for edit in edits]
     batch = local.training_batch(queries, targets, ends=fit.ends)
+    prompts = prompts_in(local, batch, queries, expert_layer(local, fit))
+    return parts.experts(prompts, batch["attention_mask"] == 1)
+
+
+def prompts_in(local: HfModel, batch: Mapping[str, torch.Tensor], queries: Sequence[Query], layer: int) -> Prompts:
+    """Hidden states of a batch that was made from ``queries``, with or without completions; one pass, no gradients."""
     prompt_BT = prompt_tokens(batch)
-    hidden_BTH = layer_output(local, batch, expert_layer(local, fit), prompt_BT).float()
+    hidden_BTH = layer_output(local, batch, layer, prompt_BT).float()
     image_BT = local.image_tokens(queries, prompt_BT)
-    return parts.experts(
-        Prompts(hidden_BTH, prompt_BT & ~image_BT, image_BT), batch["attention_mask"].to(prompt_BT.device) == 1
-    )
+    return Prompts(hidden_BTH, prompt_BT & ~image_BT, image_BT)
 
 
 def _filled(local: HfModel, fit: LiveEditFitConfig, tensors: Mapping[str, torch.Tensor]) -> LiveEditParts:

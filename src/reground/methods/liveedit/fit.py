@@ -28,9 +28,8 @@ from reground.methods.fitting import (
     target_loss,
     unchanged,
 )
-from reground.methods.layer_output import layer_output
 from reground.methods.liveedit.config import LiveEditFitConfig
-from reground.methods.liveedit.editor import LiveEditEditor, expert_layer, experts_of, new_parts
+from reground.methods.liveedit.editor import LiveEditEditor, expert_layer, experts_of, new_parts, prompts_in
 from reground.methods.liveedit.experts import AttachedExperts, at_work
 from reground.methods.liveedit.parts import Experts, Prompts, overlap
 from reground.methods.weight_edit import weights_of
@@ -215,11 +214,7 @@ class LiveEditLearner:
         return losses
 
     def _prompts(self, queries: Sequence[Query]) -> Prompts:
-        batch = self._local.prompt_batch(queries)
-        prompt_BT = prompt_tokens(batch)
-        hidden_BTH = layer_output(self._local, batch, self._layer, prompt_BT).float()
-        image_BT = self._local.image_tokens(queries, prompt_BT)
-        return Prompts(hidden_BTH, prompt_BT & ~image_BT, image_BT)
+        return prompts_in(self._local, self._local.prompt_batch(queries), queries, self._layer)
 
 
 def _at(values_BN: torch.Tensor, columns: Sequence[int] | torch.Tensor) -> torch.Tensor:

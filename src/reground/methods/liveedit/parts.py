@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from reground.errors import ArtifactError, InputError
+from reground.errors import InputError
+from reground.methods.identity import fill_module
 from reground.methods.liveedit.config import LiveEditFitConfig
 
 __all__ = ["Experts", "LiveEditParts", "Prompts", "Reader", "Router", "fill", "fused", "overlap"]
@@ -228,14 +229,7 @@ def fill(part: nn.Module, tensors: Mapping[str, torch.Tensor]) -> None:
     Raises:
         ArtifactError: They are of other sizes.
     """
-    expected = {name: tuple(tensor.shape) for name, tensor in part.state_dict().items()}
-    if expected != {name: tuple(tensor.shape) for name, tensor in tensors.items()}:
-        raise ArtifactError(
-            "the tensors of an artifact of LiveEdit do not fit the sizes its settings name.",
-            ", ".join(f"{name} {shape}" for name, shape in expected.items()),
-            "copy the artifact's folder again, or train anew with `reground methods fit`.",
-        )
-    part.load_state_dict(dict(tensors))
+    fill_module(part, tensors, "LiveEdit")
     part.requires_grad_(False)
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 
-from reground.errors import ArtifactError
+from reground.methods.identity import fill_module
 from reground.methods.mend.layers import Factors, MendNetwork, Moments
 
 __all__ = ["MendTransform"]
@@ -75,14 +75,7 @@ class MendTransform(torch.nn.Module):
         Raises:
             ArtifactError: They are of other layers.
         """
-        expected = {name: tuple(tensor.shape) for name, tensor in self.tensors().items()}
-        if expected != {name: tuple(tensor.shape) for name, tensor in tensors.items()}:
-            raise ArtifactError(
-                "the tensors of an artifact of MEND do not fit the layers its settings name.",
-                ", ".join(f"{name} {shape}" for name, shape in expected.items()),
-                "copy the artifact's folder again, or train anew with `reground methods fit`.",
-            )
-        self.load_state_dict(dict(tensors))
+        fill_module(self, tensors, "MEND", named="layers")
 
     def _network(self, shape: tuple[int, int]) -> MendNetwork:
         network = self.networks[_name(shape)]

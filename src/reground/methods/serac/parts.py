@@ -7,8 +7,8 @@ from collections.abc import Mapping
 import torch
 
 from reground.edits.records import Edit
-from reground.errors import ArtifactError
 from reground.methods.chain_target import edit_query
+from reground.methods.identity import fill_module
 from reground.methods.mend.layers import edited_layers
 from reground.methods.serac.config import SeracFitConfig
 from reground.methods.serac.counterfactual import LowRankDifference
@@ -49,14 +49,7 @@ class SeracParts(torch.nn.Module):
         Raises:
             ArtifactError: They are of other sizes.
         """
-        expected = {name: tuple(tensor.shape) for name, tensor in self.tensors().items()}
-        if expected != {name: tuple(tensor.shape) for name, tensor in tensors.items()}:
-            raise ArtifactError(
-                "the tensors of an artifact of SERAC do not fit the sizes its settings name.",
-                ", ".join(f"{name} {shape}" for name, shape in expected.items()),
-                "copy the artifact's folder again, or train anew with `reground methods fit`.",
-            )
-        self.load_state_dict(dict(tensors))
+        fill_module(self, tensors, "SERAC")
 
 
 def edit_prompt(edit: Edit) -> Query:
