@@ -1,7 +1,8 @@
 """How much it saves to compute image features and lower layers once for an edit, in one run.
 
 The comparison is the plain loop: the same editor, the same steps, but every step runs the vision tower and the whole
-text model again, as published ports do (the picture's pixels are prepared once in both). Both reach the same loss.
+text model again, as published ports do: on the edit, and for ``wise`` on its irrelevant prompts (whose image features
+stay; the picture's pixels are prepared once in both). Both reach the same loss.
 
     python perf/upper_layers.py                        phantom-med, edits of the tuning split
     python perf/upper_layers.py --edits 4 --steps 20
@@ -17,8 +18,9 @@ import json
 import os
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 from unittest import mock
 
@@ -32,6 +34,9 @@ from reground.edits.images import open_image
 from reground.edits.records import Edit
 from reground.methods.registry import create_editor
 from reground.methods.training_step import completion_columns, label_loss
+from reground.methods.upper_layers import recorded
+from reground.methods.wise import editor as wise
+from reground.models.base import Query
 from reground.models.hf import idefics3
 from reground.models.hf.adapter import HfModel, prompt_tokens
 from reground.models.registry import load_model
@@ -39,6 +44,7 @@ from reground.models.registry import load_model
 #: Method, and settings that name where it edits.
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("ft", {}),
+    ("ft", {"modules": ["mlp.down_proj"]}),
     ("ft", {"layers": [-2]}),
     ("ft-l", {}),
     ("grace", {}),
@@ -146,6 +152,31 @@ class WholeModel:
         return label_loss(self.logits(), self._batch)
 
 
+class WholePlace(wise._Place):
+    """In the place of where ``wise`` edits: irrelevant prompts run through the whole text model at every call."""
+
+    def prompts(self, queries: Sequence[Query]) -> wise._Prompts:
+        found = super().prompts(queries)
+        RERUN[id(found)] = self.model.training_batch(queries, ["yes"] * len(queries))
+        return found
+
+    def activated(self, prompts: wise._Prompts, weight_HF: torch.Tensor) -> torch.Tensor:
+        batch = RERUN.get(id(prompts))
+        if batch is None:  # an edit's own prompt, which has just been run
+            return super().activated(prompts, weight_HF)
+        inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
+        prompt_BT = prompt_tokens(batch)
+        with torch.no_grad(), recorded(self.model, self.path) as record, self.model.passing(prompt_BT):
+            self.model.module(**inputs, use_cache=False, logits_to_keep=1, return_dict=True)
+        again = wise._Prompts(*record.tensors, prompt_BT).read_by(self.config.statistic)
+        # What came out is the side memory's: it is in force while it is trained.
+        return super().activated(replace(again, main_BTH=prompts.main_BTH), weight_HF)
+
+
+#: Batches of irrelevant prompts, by what was kept of their first pass.
+RERUN: dict[int, Mapping[str, torch.Tensor]] = {}
+
+
 @contextmanager
 def _whole_model_each_step(edit: Edit) -> Iterator[None]:
     assert edit.image is not None
@@ -164,6 +195,7 @@ def _whole_model_each_step(edit: Edit) -> Iterator[None]:
         mock.patch("reground.methods.completion_training.UpperLayers", WholeModel),
         mock.patch("reground.methods.grace.editor.UpperLayers", WholeModel),
         mock.patch("reground.methods.wise.editor.UpperLayers", WholeModel),
+        mock.patch("reground.methods.wise.editor._Place", WholePlace),
         mock.patch.object(WholeModel, "picture", picture),
         mock.patch.object(idefics3, "processed_image", prepared_once),
     ):

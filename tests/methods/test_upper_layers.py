@@ -56,12 +56,13 @@ def test_behind_the_attention_nothing_else_is_run(tiny_model: HfModel, layer: in
     batch = tiny_model.training_batch(QUERIES[:num_rows], TEXTS[:num_rows])
     upper = UpperLayers(tiny_model, layer, batch, part="mlp.down_proj")
     called: list[str] = []
-    parts = {name: tiny_model.text_layers[layer].get_submodule(name) for name in ("input_layernorm", "mlp")}
+    names = ("self_attn", "mlp", "mlp.up_proj", "mlp.down_proj")
+    parts = {name: tiny_model.text_layers[layer].get_submodule(name) for name in names}
     handles = [part.register_forward_hook(lambda *_, name=name: called.append(name)) for name, part in parts.items()]
     upper.loss()
     for handle in handles:
         handle.remove()
-    assert called == ["mlp"]
+    assert called == ["mlp.down_proj"]
     (parameter,) = tiny_model.layer_parameters(layer, "mlp.down_proj").values()
     parameter.requires_grad_(True)
     found, expected = upper.loss(), whole_loss(tiny_model, batch)
@@ -80,6 +81,43 @@ def test_of_the_last_layers_mlp_only_what_is_read_is_run(tiny_model: HfModel) ->
     assert upper.first_column == int(Pass(prompt_tokens(batch)).prompt_ends_B.min()) > 0
     assert UpperLayers(tiny_model, 0, batch, part="mlp").first_column == 0
     assert upper.logits().shape[1] == num_columns - upper.first_column
+
+
+def test_the_last_layers_mlp_runs_on_what_is_read_alone(tiny_model: HfModel) -> None:
+    """Every column is attended to, so attention runs on all of them."""
+    batch = tiny_model.training_batch(QUERIES, TEXTS)
+    upper = UpperLayers(tiny_model, 0, batch)
+    widths: list[int] = []
+    parts = [tiny_model.text_layers[-1].get_submodule(name) for name in ("self_attn.k_proj", "mlp")]
+    handles = [part.register_forward_hook(lambda _, __, output: widths.append(output.shape[1])) for part in parts]
+    found = upper.loss()
+    for handle in handles:
+        handle.remove()
+    assert widths == [batch["labels"].shape[1], upper.logits().shape[1]]
+    torch.testing.assert_close(found, whole_loss(tiny_model, batch), atol=1e-5, rtol=1e-5)
+
+
+def test_a_last_layer_that_puts_its_parts_together_in_another_way_is_run_whole(
+    tiny_model: HfModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = tiny_model.text_layers[-1]
+    forward = layer.forward
+    monkeypatch.setattr(layer, "forward", lambda hidden_BTH, **kwargs: forward(hidden_BTH * 1.5, **kwargs))
+    batch = tiny_model.training_batch(QUERIES, TEXTS)
+    found = UpperLayers(tiny_model, 0, batch).loss()
+    torch.testing.assert_close(found, whole_loss(tiny_model, batch), atol=1e-5, rtol=1e-5)
+
+
+def test_a_last_layer_that_tells_its_attention_more_is_run_whole(
+    tiny_model: HfModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layer = tiny_model.text_layers[-1]
+    forward, attend = layer.forward, layer.self_attn.forward
+    monkeypatch.setattr(layer, "forward", lambda hidden_BTH, **kwargs: forward(hidden_BTH, scale=1.5, **kwargs))
+    monkeypatch.setattr(layer.self_attn, "forward", lambda *args, scale, **kwargs: attend(*args, **kwargs))
+    batch = tiny_model.training_batch(QUERIES, TEXTS)
+    found = UpperLayers(tiny_model, 0, batch).loss()
+    torch.testing.assert_close(found, whole_loss(tiny_model, batch), atol=1e-5, rtol=1e-5)
 
 
 def test_a_layer_that_is_built_in_another_way_is_run_whole(tiny_model: HfModel) -> None:

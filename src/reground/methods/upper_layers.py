@@ -10,7 +10,7 @@ Axes: B rows of a batch, T tokens, C columns that are run again, V vocabulary, H
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Self
@@ -80,9 +80,10 @@ class UpperLayers:
     """One teacher-forced batch, from the input of a text layer to the loss; everything below it computed once.
 
     The weights of these layers, and hooks on their modules, take effect at every call; what is below, and what is to
-    the left of ``first_column``, is as it was at construction. Where only the MLP of the lowest layer is changed, its
-    attention is among what is computed once, and if there is no layer above it only the columns that logits are made
-    of run again. With other edits in force, which may read any column and any part, no column and no part is left out.
+    the left of ``first_column``, is as it was at construction. Where only a part of the lowest layer is changed whose
+    output is what the layer adds last, everything before that part is among what is computed once. The last layer's
+    MLP runs on the columns that logits are made of, and on no others. With other edits in force, which may read any
+    column and any part, no column and no part is left out.
 
     Args:
         model: The model.
@@ -117,34 +118,37 @@ class UpperLayers:
         self._kwargs: list[dict[str, Any]] = []
         self._start_BCH = torch.empty(0)
         self._layers = list(model.text_layers)[model.layer_index(layer) :]
-        is_cut = first_column > 0 and not model.edits_in_force and _attention(model) in _CUTTABLE_ATTENTION
-        asks_for_mlp = part.partition(".")[0] == "mlp" and not model.edits_in_force
-        self._mlp = _MlpOnly.of(self._layers[0], model.family.mlp) if asks_for_mlp else None
-        with self._mlp or nullcontext():
+        is_alone = not model.edits_in_force
+        is_cut = first_column > 0 and is_alone and _attention(model) in _CUTTABLE_ATTENTION
+        watched = _Watched.of(self._layers[0], model.family.mlp, part) if is_alone else None
+        with watched or nullcontext():
             expected_BCV = self._run_whole(is_cut=is_cut)
-        if self._mlp is not None and not self._mlp.is_right():
-            self._mlp = None
-        if self._mlp is not None and len(self._layers) == 1:
+        self._end = watched.end() if watched is not None else None
+        if self._end is not None and len(self._layers) == 1:
             self.first_column = self._prompt_BT.shape[1] - self._num_kept
         else:
             self.first_column = first_column if is_cut and self._cut_settings(first_column) else 0
-        start_BTH = self._start_BCH if self._mlp is None else self._mlp.start_BTH
-        self._start_BCH = start_BTH[:, self.first_column :].clone()
+        self._start_BCH = self._start_BCH[:, self.first_column :].clone()
         self._prompt_BC = self._prompt_BT[:, self.first_column :]
-        if self._mlp is not None:
-            self._mlp.forget()
-        with torch.no_grad():
-            self._check(self.logits(), expected_BCV)
+        above = self._layers
+        if self._end is not None:
+            self._start_BCH, above = torch.empty(0), self._layers[1:]
+            self._end = self._end.from_column(self.first_column)
+        self._last = _Halves.of(above[-1], model.family.mlp) if is_alone and above else None
+        self._check(expected_BCV)
 
     def logits(self) -> torch.Tensor:
         """Logits (BCV) of the columns that predict a completion token, and of the last one."""
         hidden_BCH = self._start_BCH
         above = list(zip(self._layers, self._kwargs, strict=True))
         with self._model.passing(self._prompt_BC):
-            if self._mlp is not None:
-                hidden_BCH, above = self._mlp.rest(hidden_BCH), above[1:]
-            for layer, kwargs in above:
+            if self._end is not None:
+                hidden_BCH, above = self._end.output(), above[1:]
+            for layer, kwargs in above[: -1 if self._last is not None else None]:
                 hidden_BCH = hidden_of(layer(hidden_BCH, **kwargs))
+            if self._last is not None:
+                hidden_BCH = self._last.attended(hidden_BCH, above[-1][1])[:, -self._num_kept :]
+                hidden_BCH = self._last.transformed(hidden_BCH)
         logits_BCV: torch.Tensor = self._head(self._norm(hidden_BCH[:, -self._num_kept :]))
         return logits_BCV
 
@@ -183,11 +187,17 @@ class UpperLayers:
             ).logits
         return logits_BCV
 
-    def _check(self, logits_BCV: torch.Tensor, expected_BCV: torch.Tensor) -> None:
-        counted = self._batch["attention_mask"][:, -self._num_kept :].to(logits_BCV.device) == 1
-        gap = float((logits_BCV - expected_BCV)[counted].abs().max())
+    @torch.no_grad()
+    def _check(self, expected_BCV: torch.Tensor) -> None:
+        """Make sure of the logits; a last layer that is not made of the two halves is run whole from then on."""
+        counted_BC = (self._batch["attention_mask"][:, -self._num_kept :] == 1).to(expected_BCV.device)
         # Far above rounding in any number format, far below what a missing or doubled part would make.
-        allowed = torch.finfo(logits_BCV.dtype).eps ** 0.5 * float(expected_BCV[counted].abs().max())
+        allowed = torch.finfo(expected_BCV.dtype).eps ** 0.5 * float(expected_BCV[counted_BC].abs().max())
+        if self._last is not None:
+            if self._gap(expected_BCV, counted_BC) <= allowed:
+                return
+            self._last = None
+        gap = self._gap(expected_BCV, counted_BC)
         if not gap <= allowed:
             raise ModelError(
                 f"the upper {len(self._layers)} layers of {self._model.info.name!r}, run by themselves, miss the "
@@ -196,37 +206,78 @@ class UpperLayers:
                 "use a method that trains through the whole model, such as ft or lora.",
             )
 
+    def _gap(self, expected_BCV: torch.Tensor, counted_BC: torch.Tensor) -> float:
+        try:
+            found_BCV = self.logits()
+        except TypeError:
+            if self._last is None:
+                raise
+            return math.inf  # the layer calls its attention in another way
+        return float((found_BCV - expected_BCV)[counted_BC].abs().max())
 
-class _MlpOnly:
-    """The part of a layer behind its attention: the MLP, a norm before it and a residual around both.
 
-    Watches the layer's first call inside the block.
+@dataclass(frozen=True)
+class _End:
+    """The part of a layer whose output is what the layer adds last, and what comes to it.
 
     Attributes:
-        start_BTH: Hidden states after the attention.
+        part: It.
+        start_BCH: Hidden states that its output is added to.
+        input_BCF: What goes into it.
     """
 
-    def __init__(self, layer: torch.nn.Module, norm: torch.nn.Module, mlp: torch.nn.Module) -> None:
-        self._layer, self._norm, self._mlp = layer, norm, mlp
-        self.start_BTH = self._end_BTH = torch.empty(0)
+    part: torch.nn.Module
+    start_BCH: torch.Tensor
+    input_BCF: torch.Tensor
+
+    def output(self) -> torch.Tensor:
+        """The layer's output."""
+        output_BCH: torch.Tensor = self.start_BCH + self.part(self.input_BCF)
+        return output_BCH
+
+    def from_column(self, first: int) -> _End:
+        """The same without the columns to the left."""
+        return _End(self.part, self.start_BCH[:, first:].clone(), self.input_BCF[:, first:].clone())
+
+
+class _Watched:
+    """Watches a layer's first call inside the block for an end of it that can be run alone."""
+
+    def __init__(self, layer: torch.nn.Module, norm: torch.nn.Module, parts: Sequence[torch.nn.Module]) -> None:
+        self._layer, self._norm, self._parts = layer, norm, parts
+        self._start_BTH = self._output_BTH = torch.empty(0)
+        self._inputs: list[torch.Tensor] = []
         self._handles: list[Any] = []
 
     @classmethod
-    def of(cls, layer: torch.nn.Module, mlp: str) -> _MlpOnly | None:
-        """That of a layer, None if there is no norm of the name it goes by."""
+    def of(cls, layer: torch.nn.Module, mlp: str, part: str) -> _Watched | None:
+        """For a part of a layer's MLP, and else for the MLP; None for any other part.
+
+        Args:
+            layer: The layer.
+            mlp: Path of its MLP.
+            part: A path as in ``HfModel.layer_path``.
+        """
         norm = getattr(layer, "post_attention_layernorm", None)
-        return cls(layer, norm, layer.get_submodule(mlp)) if isinstance(norm, torch.nn.Module) else None
+        if part.partition(".")[0] != "mlp" or not isinstance(norm, torch.nn.Module):
+            return None
+        paths = dict.fromkeys((mlp, mlp + part.removeprefix("mlp")))
+        return cls(layer, norm, [layer.get_submodule(path) for path in paths])
 
     def __enter__(self) -> Self:
         def keep_start(_: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
-            self.start_BTH = inputs[0].detach()
+            self._start_BTH = inputs[0].detach()
 
-        def keep_end(_: torch.nn.Module, __: Any, output: Any) -> None:
-            self._end_BTH = hidden_of(output).detach()
+        def keep_input(_: torch.nn.Module, inputs: tuple[Any, ...]) -> None:
+            self._inputs.append(inputs[0].detach())
+
+        def keep_output(_: torch.nn.Module, __: Any, output: Any) -> None:
+            self._output_BTH = hidden_of(output).detach()
 
         self._handles = [
             self._norm.register_forward_pre_hook(keep_start),
-            self._layer.register_forward_hook(keep_end),
+            *(part.register_forward_pre_hook(keep_input) for part in self._parts),
+            self._layer.register_forward_hook(keep_output),
         ]
         return self
 
@@ -235,18 +286,46 @@ class _MlpOnly:
             handle.remove()
 
     @torch.no_grad()
-    def is_right(self) -> bool:
-        """Whether what is behind the attention does what the layer did; a layer can be built in another way."""
-        gap = float((self.rest(self.start_BTH) - self._end_BTH).abs().max())
-        return gap <= math.sqrt(torch.finfo(self._end_BTH.dtype).eps) * float(self._end_BTH.abs().max())
+    def end(self) -> _End | None:
+        """The smallest part that does what the layer did last; None if there is none: layers differ in build."""
+        allowed = math.sqrt(torch.finfo(self._output_BTH.dtype).eps) * float(self._output_BTH.abs().max())
+        for part, input_BTF in reversed(list(zip(self._parts, self._inputs, strict=True))):
+            end = _End(part, self._start_BTH, input_BTF)
+            output_BTH = part(input_BTF)
+            if output_BTH.shape == self._output_BTH.shape:
+                gap = float((self._start_BTH + output_BTH - self._output_BTH).abs().max())
+                if gap <= allowed:
+                    return end
+        return None
 
-    def forget(self) -> None:
-        """Let go of what was watched."""
-        self.start_BTH = self._end_BTH = torch.empty(0)
 
-    def rest(self, hidden_BCH: torch.Tensor) -> torch.Tensor:
-        """The layer's output, from the hidden states after its attention."""
-        ended_BCH: torch.Tensor = hidden_BCH + self._mlp(self._norm(hidden_BCH))
+class _Halves:
+    """A layer as attention and MLP, each behind a norm and added to what came in, as many are built.
+
+    Args:
+        layer: The layer.
+        mlp: Its MLP.
+    """
+
+    def __init__(self, layer: Any, mlp: torch.nn.Module) -> None:
+        self._layer, self._mlp = layer, mlp
+
+    @classmethod
+    def of(cls, layer: torch.nn.Module, mlp: str) -> _Halves | None:
+        """Those of a layer, None if its parts go by other names."""
+        names = ("input_layernorm", "self_attn", "post_attention_layernorm")
+        if not all(isinstance(getattr(layer, name, None), torch.nn.Module) for name in names):
+            return None
+        return cls(layer, layer.get_submodule(mlp))
+
+    def attended(self, hidden_BCH: torch.Tensor, kwargs: Mapping[str, Any]) -> torch.Tensor:
+        """Hidden states after the attention."""
+        normed_BCH = self._layer.input_layernorm(hidden_BCH)
+        return hidden_BCH + hidden_of(self._layer.self_attn(hidden_states=normed_BCH, **kwargs))
+
+    def transformed(self, hidden_BCH: torch.Tensor) -> torch.Tensor:
+        """Hidden states after the MLP, from those after the attention."""
+        ended_BCH: torch.Tensor = hidden_BCH + self._mlp(self._layer.post_attention_layernorm(hidden_BCH))
         return ended_BCH
 
 

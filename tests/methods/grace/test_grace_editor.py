@@ -123,12 +123,13 @@ def test_a_second_codebook_goes_on_from_the_first_and_gives_way_to_it(
     editor = create_editor("grace", {**LEARNING, "num_steps": 1})
     with editor.apply(tiny_model, tiny_edits) as together:
         expected = together.fingerprint(queries)
+        in_one_call = together.attached.codebook.tensors()
         together.save(tmp_path)
     with apply(tiny_model, tiny_edits[:1], num_steps=1) as first:
         after_first = first.fingerprint(queries)
         with apply(first, tiny_edits[1:], num_steps=1) as second:
-            assert len(second.attached.codebook) == 2
-            assert second.fingerprint(queries) == expected
+            # Above another edit no part of a layer is left out, so sums are taken in another order.
+            torch.testing.assert_close(second.attached.codebook.tensors(), in_one_call, atol=1e-3, rtol=1e-4)
         assert first.fingerprint(queries) == after_first
         assert len(first.attached.codebook) == 1
         with pytest.raises(ModelError, match="whose weights differ"):

@@ -78,7 +78,8 @@ def _lowest(model: HfModel, config: FtConfig) -> LowestChange | None:
     if config.part != "text" or config.layers is None or config.modules is None:
         return None
     is_mlp = all(part.partition(".")[0] == "mlp" for part in config.modules)
-    return LowestChange(min(map(model.layer_index, config.layers)), "mlp" if is_mlp else "")
+    part = config.modules[0] if len(config.modules) == 1 else "mlp"
+    return LowestChange(min(map(model.layer_index, config.layers)), part if is_mlp else "")
 
 
 def _chosen(model: HfModel, config: FtConfig) -> dict[str, torch.nn.Parameter]:
