@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reground.cli.output import AsJson, print_json, progress_bar
+from reground.cli.output import AsJson, print_json, print_records, progress_bar
 from reground.errors import RecipeError
 
 if TYPE_CHECKING:
+    from reground.evaluation.lenses.base import Lens, LensScore
+    from reground.evaluation.results import Summary
     from reground.runner.plan import Plan
     from reground.runner.recipe import Recipe
     from reground.runner.run import Progress, RunResult
@@ -74,6 +76,78 @@ def resume(
     carry_out(lambda progress: resume_run(folder, on_progress=progress), folder, is_quiet=is_quiet, as_json=as_json)
 
 
+@app.command("show")
+def show(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Run directory.")],
+    lens: Annotated[
+        str | None, typer.Option(help="Read the rows by another paper's protocol: mmedit, vlkeb, multimedbench, ...")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Print the scores of a run, or what another paper's protocol makes of its rows."""
+    if lens is None:
+        from reground.evaluation.results import read_summary
+        from reground.runner.run import SUMMARY_FILE
+
+        _print_summary(read_summary(folder / SUMMARY_FILE), as_json=as_json)
+        return
+    from reground.evaluation.lenses.registry import lens_named
+
+    chosen = lens_named(lens)
+    scores = _look_through(chosen, folder)
+    if as_json:
+        print_json([score.model_dump(mode="json") for score in scores])
+    else:
+        _print_lens(chosen, scores)
+
+
+def _look_through(lens: Lens, folder: Path) -> tuple[LensScore, ...]:
+    from reground.edits.files import read_edits, read_probes
+    from reground.evaluation.lenses.base import look_through
+    from reground.runner.journal import read_rows
+    from reground.runner.manifest import read_manifest
+    from reground.runner.run import EDITS_FILE, PROBES_FILE
+
+    settings = read_manifest(folder).recipe.protocol
+    edits, probes = read_edits(folder / EDITS_FILE), read_probes(folder / PROBES_FILE)
+    return look_through(lens, edits, probes, read_rows(folder), settings=settings)
+
+
+def _print_lens(lens: Lens, scores: Sequence[LensScore]) -> None:
+    if lens.flaw is not None:
+        typer.echo(f"FLAWED: {lens.flaw}.")
+    name = lens.name if lens.flaw is None else f"{lens.name} (flawed)"
+    print_records(
+        [
+            {
+                "lens": name,
+                "method": score.method,
+                "at": score.checkpoint,
+                "metric": score.metric,
+                "value": None if score.value is None else f"{score.value:.3f}",
+                "interval": None if score.low is None else f"{score.low:.3f} to {score.high:.3f}",
+                "n": score.n,
+                "unscored": score.num_unscored,
+                "why": score.reason or ", ".join(score.unscored_reasons) or None,
+            }
+            for score in scores
+        ],
+        as_json=False,
+    )
+
+
+def _print_summary(summary: Summary, *, as_json: bool) -> None:
+    if as_json:
+        print_json(summary.model_dump(mode="json"))
+        return
+    from rich.console import Console
+
+    from reground.reports.tables import print_summary
+
+    # A file or a pipe has no width of its own; the tables are laid out for 120 columns.
+    print_summary(summary, Console() if sys.stdout.isatty() else Console(width=120))
+
+
 def carry_out(work: Callable[[Progress | None], RunResult], folder: Path, *, is_quiet: bool, as_json: bool) -> None:
     """Do a run with its progress bar, print its tables, and end with code 1 if any of its steps failed."""
     try:
@@ -85,15 +159,7 @@ def carry_out(work: Callable[[Progress | None], RunResult], folder: Path, *, is_
             hint = f" Finished steps are kept: `reground run resume {folder}` goes on from there."
         typer.echo(f"Interrupted.{hint}", err=True)
         raise typer.Exit(130) from None
-    if as_json:
-        print_json(result.summary.model_dump(mode="json"))
-    else:
-        from rich.console import Console
-
-        from reground.reports.tables import print_summary
-
-        # A file or a pipe has no width of its own; the tables are laid out for 120 columns.
-        print_summary(result.summary, Console() if sys.stdout.isatty() else Console(width=120))
+    _print_summary(result.summary, as_json=as_json)
     typer.echo(f"{result.num_steps} steps are in {result.folder}.", err=True)
     if result.num_failed_steps:
         typer.echo(

@@ -29,6 +29,7 @@ __all__ = [
     "Edit",
     "Expectation",
     "Failure",
+    "ForcedTarget",
     "ImageRef",
     "Modality",
     "Phase",
@@ -277,6 +278,26 @@ class Failure(Record):
     message: Text
 
 
+class ForcedTarget(Record):
+    """What a model would have written in the place of each token of a text fed to it straight after the prompt.
+
+    Attributes:
+        text: The text.
+        target_ids: Ids of its tokens.
+        top_ids: For each of them, ids of the most likely tokens in its place, the most likely first.
+    """
+
+    text: Text
+    target_ids: tuple[int, ...]
+    top_ids: tuple[tuple[int, ...], ...]
+
+    @model_validator(mode="after")
+    def _one_ranking_a_token(self) -> Self:
+        if not self.target_ids or len(self.target_ids) != len(self.top_ids) or not all(self.top_ids):
+            raise ValueError("each target token has a ranking of at least one token, and there is a target token")
+        return self
+
+
 class Row(Record):
     """One probe put to one model state; the only thing scores are computed from.
 
@@ -295,6 +316,7 @@ class Row(Record):
         trace: ``raw`` as the parser read it.
         tf: Share in [0, 1] of target tokens that are the arg max when the gold prefix is fed straight after the
             prompt; None where no answer is expected.
+        forced: What the lenses compare, if the protocol's ``keeps_forced_tokens`` asks for it.
         is_restored_exactly: On ``after`` rows: whether the model's logits after undo equal those before the edit,
             bit for bit. None where the model gives no logits to compare.
         timings: Seconds; per step, repeated on each of its rows (``generate_s`` is the step's batch).
@@ -321,6 +343,7 @@ class Row(Record):
     raw: str | None = None
     trace: Trace | None = None
     tf: Annotated[float, Field(ge=0, le=1)] | None = None
+    forced: ForcedTarget | None = None
     is_restored_exactly: bool | None = None
     timings: Timings = Timings()
     peak_bytes: int | None = None

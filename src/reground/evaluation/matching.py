@@ -13,7 +13,16 @@ from functools import lru_cache
 
 from reground.edits.records import Answer
 
-__all__ = ["in_words", "matches", "names", "normalise", "same_answer", "token_f1"]
+__all__ = [
+    "chosen_option",
+    "gold_option",
+    "in_words",
+    "matches",
+    "names",
+    "normalise",
+    "same_answer",
+    "token_f1",
+]
 
 _ARTICLES = frozenset({"a", "an", "the"})
 _ABBREVIATION = re.compile(r"\b[^\W\d_](?:\.[^\W\d_])+\b\.?")
@@ -74,7 +83,7 @@ def matches(answer_text: str, gold: Answer, options: Sequence[str] = ()) -> bool
     """
     if not options:
         return any(_occurs(spelling, answer_text) for spelling in gold.spellings)
-    wanted = _gold_option(gold, options)
+    wanted = gold_option(gold, options)
     letter = _leading_letter(answer_text, len(options))
     if letter is not None and wanted is not None:
         return letter == wanted
@@ -94,7 +103,7 @@ def names(text: str, entity: Answer, options: Sequence[str] = ()) -> bool:
     """
     if any(_occurs(spelling, text) for spelling in _spoken_spellings(entity, options)):
         return True
-    index = _gold_option(entity, options)
+    index = gold_option(entity, options)
     if index is None:
         return False
     pattern = _LETTER_IN_CHAIN.format(letter=chr(ord("a") + index))
@@ -121,7 +130,7 @@ def same_answer(first: str, second: str, options: Sequence[str] = ()) -> bool:
     """
     if normalise(first) == normalise(second):
         return True
-    choices = [_chosen_option(text, options) for text in (first, second)]
+    choices = [chosen_option(text, options) for text in (first, second)]
     return choices[0] is not None and choices[0] == choices[1]
 
 
@@ -182,7 +191,7 @@ def _is_boundary(text: str, position: int) -> bool:
     return left == " " or right == " " or bool(_UNSPACED.match(left) or _UNSPACED.match(right))
 
 
-def _gold_option(gold: Answer, options: Sequence[str]) -> int | None:
+def gold_option(gold: Answer, options: Sequence[str]) -> int | None:
     """Index of the option that ``gold`` is, by its text, a spelling or its letter; None if it is none."""
     texts = [normalise(option) for option in options]
     for spelling in gold.spellings:
@@ -197,7 +206,7 @@ def _gold_option(gold: Answer, options: Sequence[str]) -> int | None:
 
 def _spoken_spellings(gold: Answer, options: Sequence[str]) -> tuple[str, ...]:
     """What stands for ``gold`` in running text: with options, its option's text instead of its letter."""
-    index = _gold_option(gold, options)
+    index = gold_option(gold, options)
     if index is None:
         return gold.spellings
     letter = chr(ord("a") + index)
@@ -234,7 +243,8 @@ def _named_options(answer_text: str, options: Sequence[str]) -> set[int]:
     return named
 
 
-def _chosen_option(answer_text: str, options: Sequence[str]) -> int | None:
+def chosen_option(answer_text: str, options: Sequence[str]) -> int | None:
+    """Index of the option an answer gives, by its leading letter or as the only one it names; None if it gives none."""
     letter = _leading_letter(answer_text, len(options))
     if letter is not None:
         return letter

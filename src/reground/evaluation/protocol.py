@@ -27,6 +27,9 @@ class ProtocolSettings(Record):
         bootstrap_resamples: Resamples behind each interval; 0 turns intervals off.
         bootstrap_seed: Seed of the resampling. The same rows and seed give the same interval on every machine.
         confidence: Share of the resamples inside the interval.
+        keeps_forced_tokens: Feed the texts that lenses compare, and keep the most likely tokens at each of their
+            places in the rows; one more teacher-forced pass over locality and multiple-choice probes. No score of
+            the protocol reads them.
     """
 
     # Infinity and NaN have no place in JSON: a manifest could not say what the run was done with.
@@ -39,3 +42,4 @@ class ProtocolSettings(Record):
     bootstrap_resamples: int = Field(default=2000, ge=0)
     bootstrap_seed: int = Field(default=0, ge=0)
     confidence: _Share = 0.95
+    keeps_forced_tokens: bool = False

@@ -11,7 +11,20 @@ from typing import Literal, Protocol, runtime_checkable
 from reground.edits.records import ImageRef, Probe, Record
 from reground.edits.traces import Delimiters
 
-__all__ = ["Capability", "Delimiters", "Model", "ModelInfo", "Output", "Query", "TargetScore", "probe_query"]
+__all__ = [
+    "NUM_TOP_TOKENS",
+    "Capability",
+    "Delimiters",
+    "Model",
+    "ModelInfo",
+    "Output",
+    "Query",
+    "TargetScore",
+    "probe_query",
+]
+
+#: How many of the most likely tokens a score names at each target token.
+NUM_TOP_TOKENS = 10
 
 #: What a model can offer and a method can need: free generation; teacher-forced scores; access to hidden states;
 #: access to weights (and so gradients); a note in the prompt.
@@ -63,11 +76,16 @@ class TargetScore(Record):
             the target's own.
         log_prob: Sum of log-probabilities of the target tokens, natural logarithm.
         num_tokens: Target tokens counted.
+        target_ids: Ids of the target tokens; empty where the model does not tell.
+        top_ids: For each target token, ids of the ``NUM_TOP_TOKENS`` most likely tokens in its place, the most likely
+            first; fewer if the vocabulary holds fewer; empty where the model does not tell.
     """
 
     top1_share: float
     log_prob: float
     num_tokens: int
+    target_ids: tuple[int, ...] = ()
+    top_ids: tuple[tuple[int, ...], ...] = ()
 
 
 class ModelInfo(Record):

@@ -15,7 +15,7 @@ from typing import Literal
 
 from reground.edits.records import ImageRef, Record, content_id
 from reground.errors import InputError
-from reground.models.base import Capability, Delimiters, ModelInfo, Output, Query, TargetScore
+from reground.models.base import NUM_TOP_TOKENS, Capability, Delimiters, ModelInfo, Output, Query, TargetScore
 
 __all__ = ["SCRIPTED_CAPABILITIES", "Fault", "ScriptedFact", "ScriptedModel", "load_scripted_model"]
 
@@ -245,4 +245,16 @@ def _compare(target: list[str], own: list[str]) -> TargetScore:
         top1_share=hits / num_tokens if num_tokens else 1.0,
         log_prob=-0.1 * hits - 5.0 * (num_tokens - hits),
         num_tokens=num_tokens,
+        target_ids=tuple(map(_word_id, target)),
+        top_ids=tuple(_ranking(own[place] if place < len(own) else "") for place in range(num_tokens)),
     )
+
+
+def _ranking(likeliest: str) -> tuple[int, ...]:
+    """Ids of a word and of those that follow it: a table has no second best, so these stand for them."""
+    first = _word_id(likeliest)
+    return tuple(range(first, first + NUM_TOP_TOKENS))
+
+
+def _word_id(word: str) -> int:
+    return int(content_id("w", word)[1:9], 16)

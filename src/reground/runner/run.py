@@ -20,9 +20,10 @@ from reground.benchmarks.base import Benchmark
 from reground.benchmarks.registry import is_folder_name
 from reground.edits.files import write_records
 from reground.edits.images import image_key
-from reground.edits.records import Edit, Failure, Phase, Probe, Row, Timings, Trace, content_id
+from reground.edits.records import Edit, Failure, ForcedTarget, Phase, Probe, Row, Timings, Trace, content_id
 from reground.edits.traces import parse_trace
 from reground.errors import CapabilityError, ModelError, RunDirectoryError
+from reground.evaluation.lenses.targets import forced_target
 from reground.evaluation.results import Summary, write_summary
 from reground.evaluation.scores import summarise
 from reground.evaluation.strata import Belief
@@ -300,11 +301,14 @@ class _Run:
             timings = Timings(generate_s=seconds / len(new) * len(queries) if is_measured else None)
             stage = "score"
             tf = self._score(self._model, probes)
+            forced = self._force(self._model, probes)
             stage = "beliefs"
             beliefs = [self._believes(step.edit)]
             rows = [
-                self._row(step, "before", probe, raw=words.raw, trace=words.trace, tf=share, timings=timings)
-                for probe, words, share in zip(probes, said, tf, strict=True)
+                self._row(
+                    step, "before", probe, raw=words.raw, trace=words.trace, tf=share, forced=fed, timings=timings
+                )
+                for probe, words, share, fed in zip(probes, said, tf, forced, strict=True)
             ]
         except Exception as error:
             self._journal.append(step.key, [self._row(step, "before", None, failure=_failure(stage, error))])
@@ -354,9 +358,12 @@ class _Run:
             traces = [_read(output, edited) for output in outputs]
             stage = "score"
             tf = self._score(edited, probes)
+            forced = self._force(edited, probes)
             rows = [
-                self._row(step, "after", probe, raw=out.text, trace=trace, tf=share, timings=timings, cost=cost)
-                for probe, out, trace, share in zip(probes, outputs, traces, tf, strict=True)
+                self._row(
+                    step, "after", probe, raw=out.text, trace=trace, tf=share, forced=fed, timings=timings, cost=cost
+                )
+                for probe, out, trace, share, fed in zip(probes, outputs, traces, tf, forced, strict=True)
             ]
         except Exception as error:
             failure = _failure(stage, error)
@@ -446,6 +453,20 @@ class _Run:
             found[index] = score.top1_share
         return found
 
+    def _force(self, model: Model, probes: Sequence[Probe]) -> list[ForcedTarget | None]:
+        """What the model would write in the place of the texts that lenses compare; None where none is to be fed."""
+        found: list[ForcedTarget | None] = [None] * len(probes)
+        if not self._recipe.protocol.keeps_forced_tokens or "score" not in model.capabilities:
+            return found
+        said = [self._said.get(self._key(probe_query(probe))) for probe in probes]
+        targets = [forced_target(probe, words and words.trace) for probe, words in zip(probes, said, strict=True)]
+        fed = [(index, text) for index, text in enumerate(targets) if text is not None]
+        scores = model.score([probe_query(probes[index]) for index, _ in fed], [text for _, text in fed])
+        for (index, text), score in zip(fed, scores, strict=True):
+            if score.top_ids:
+                found[index] = ForcedTarget(text=text, target_ids=score.target_ids, top_ids=score.top_ids)
+        return found
+
     def _seed(self, edit: Edit) -> int:
         """Seed of all that is done for an edit: the same for every method and whatever else is edited."""
         return int(hashlib.sha256(f"{self._recipe.seed}/{edit.id}".encode()).hexdigest()[:8], 16) >> 1
@@ -459,6 +480,7 @@ class _Run:
         raw: str | None = None,
         trace: Trace | None = None,
         tf: float | None = None,
+        forced: ForcedTarget | None = None,
         timings: Timings | None = None,
         cost: EditCost | None = None,
         failure: Failure | None = None,
@@ -478,6 +500,7 @@ class _Run:
             raw=raw,
             trace=trace,
             tf=tf,
+            forced=forced,
             timings=timings or Timings(),
             peak_bytes=cost.peak_bytes if cost else None,
             stored_bytes=cost.stored_bytes if cost else None,

@@ -32,7 +32,7 @@ from transformers.utils import logging as progress
 from reground.edits.images import image_key, open_image
 from reground.edits.records import ImageRef
 from reground.errors import CapabilityError, InputError, ModelError, nearest
-from reground.models.base import Capability, Delimiters, ModelInfo, Output, Query, TargetScore
+from reground.models.base import NUM_TOP_TOKENS, Capability, Delimiters, ModelInfo, Output, Query, TargetScore
 from reground.models.hf.checkpoint import (
     align_memory,
     check_finite,
@@ -794,6 +794,8 @@ def _target_score(logits_TV: torch.Tensor, row: _Row) -> TargetScore:
         top1_share=int(is_top_T.sum()) / row.num_completion,
         log_prob=float(log_probs_TV.gather(-1, target_T[:, None]).sum()),
         num_tokens=row.num_completion,
+        target_ids=row.ids[-row.num_completion :],
+        top_ids=tuple(map(tuple, logits_TV.topk(min(NUM_TOP_TOKENS, logits_TV.shape[-1])).indices.tolist())),
     )
 
 
