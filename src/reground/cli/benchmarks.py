@@ -6,12 +6,15 @@ from typing import Annotated
 
 import typer
 
+from reground.cli import build
 from reground.cli.output import AsJson, print_fields, print_json, print_records
 from reground.errors import printable
 
 __all__ = ["app"]
 
 app = typer.Typer(help="Edits and probes.", no_args_is_help=True)
+app.add_typer(build.app, name="build")
+app.command("check-sheet")(build.check_sheet)
 
 _Name = Annotated[str, typer.Argument(help="Registered name, or a folder with edits.jsonl and probes.jsonl.")]
 

@@ -459,7 +459,10 @@ class _Run:
         if not self._recipe.protocol.keeps_forced_tokens or "score" not in model.capabilities:
             return found
         said = [self._said.get(self._key(probe_query(probe))) for probe in probes]
-        targets = [forced_target(probe, words and words.trace) for probe, words in zip(probes, said, strict=True)]
+        targets = [
+            forced_target(probe, words.trace if words is not None else None)
+            for probe, words in zip(probes, said, strict=True)
+        ]
         fed = [(index, text) for index, text in enumerate(targets) if text is not None]
         scores = model.score([probe_query(probes[index]) for index, _ in fed], [text for _, text in fed])
         for (index, text), score in zip(fed, scores, strict=True):

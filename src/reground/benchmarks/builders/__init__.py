@@ -1,0 +1,1 @@
+"""Benchmarks built from published question sets, by their papers' recipes."""
