@@ -71,6 +71,13 @@ def test_card_counts_what_is_there(benchmark: PhantomBenchmark) -> None:
     assert card.checksum == PhantomBenchmark().card().checksum
 
 
+def test_the_published_version_never_changes(benchmark: PhantomBenchmark) -> None:
+    """Results name this checksum; other edits or probes would have to be a version 2."""
+    card = benchmark.card()
+    assert card.version == "1"
+    assert card.checksum == "d1959f15bed6155a6897908df416c9d4278b22eeb762242f13af402092fe97b9"
+
+
 def test_an_unknown_split_is_named_with_the_known_ones(benchmark: PhantomBenchmark) -> None:
     with pytest.raises(InputError, match="Accepted: test, calibration, train, unseen"):
         benchmark.edits("validation")

@@ -15,20 +15,18 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 from reground.benchmarks.base import Card
-from reground.edits.records import Answer, Edit, Expectation, ImageRef, Probe, ProbeKind
+from reground.benchmarks.clinic import FIRST_SEED, clinic_answer, far_probes, local_probe, sentence
+from reground.edits.records import Edit, Expectation, ImageRef, Probe, ProbeKind
 from reground.errors import InputError
-from reground.phantom import easyvqa
 from reground.phantom.language import (
     PATHS,
-    TRIVIA,
     Claim,
     ask_fact,
     ask_percept,
     chain_for_path,
     statement_text,
-    trivia_question,
 )
-from reground.phantom.render import COLOURS, SHAPES, device_uri, finding_uri, shapes_uri, uri_keys
+from reground.phantom.render import device_uri, finding_uri, uri_keys
 from reground.phantom.world import (
     MODALITIES,
     NUM_FAMILIES,
@@ -44,21 +42,6 @@ from reground.phantom.world import (
 __all__ = ["PhantomBenchmark"]
 
 _SPLITS: tuple[SubjectSplit, ...] = ("test", "calibration", "train", "unseen")
-#: Image seeds of the benchmark lie above those of training and of the models' own checks.
-_FIRST_SEED = 1 << 41
-_ALIASES = {
-    "one": ("1",), "two": ("2",), "three": ("3",), "four": ("4",), "gray": ("grey",),
-    "ct": ("computed tomography",), "mri": ("magnetic resonance imaging",), "x-ray": ("xray", "radiograph"),
-    "pet": ("positron emission tomography",),
-}  # fmt: skip
-
-
-def _answer(text: str) -> Answer:
-    return Answer(text=text, aliases=_ALIASES.get(text, ()))
-
-
-def _sentence(text: str) -> str:
-    return text[0].upper() + text[1:]
 
 
 class PhantomBenchmark:
@@ -192,10 +175,10 @@ def _visual_edit(relation: str, subject: str, split: SubjectSplit) -> Edit:
         subject=subject,
         relation=relation,
         modality="visual",
-        question=_sentence(ask_fact(relation, PATHS[relation], pointer, rng)),
+        question=sentence(ask_fact(relation, PATHS[relation], pointer, rng)),
         image=ImageRef(frames=(_image_of(subject, rng),)),
-        new_answer=_answer(new),
-        prior_answer=_answer(old),
+        new_answer=clinic_answer(new),
+        prior_answer=clinic_answer(old),
         statement=statement_text(Claim(relation, subject, new)),
         source="phantom clinic",
         split=split,
@@ -211,9 +194,9 @@ def _textual_edit(relation: str, subject: str, split: SubjectSplit) -> Edit:
         subject=subject,
         relation=relation,
         modality="textual",
-        question=_sentence(ask_fact(relation, (relation,), subject, rng)),
-        new_answer=_answer(new),
-        prior_answer=_answer(old),
+        question=sentence(ask_fact(relation, (relation,), subject, rng)),
+        new_answer=clinic_answer(new),
+        prior_answer=clinic_answer(old),
         statement=statement_text(Claim(relation, subject, new)),
         source="phantom clinic",
         split=split,
@@ -223,7 +206,7 @@ def _textual_edit(relation: str, subject: str, split: SubjectSplit) -> Edit:
 def _image_of(subject: str, rng: random.Random) -> str:
     """A fresh image of a finding or device."""
     world = phantom_world()
-    seed = _FIRST_SEED + rng.randrange(1 << 30)
+    seed = FIRST_SEED + rng.randrange(1 << 30)
     if subject in world.findings:
         organ, sign = world.findings[subject]
         return finding_uri(organ, sign, rng.choice(PLACES), rng.choice(SIZES), rng.choice(MODALITIES), seed)
@@ -250,7 +233,7 @@ class _Prober:
         else:
             yield from self._textual_in_scope()
             yield from self._textual_near()
-        yield from self._far()
+        yield from far_probes(self._edit, self._rng)
 
     # -- in scope
 
@@ -258,15 +241,15 @@ class _Prober:
         self, kind: ProbeKind, level: str, question: str, image: str | None, passed: Sequence[str] = ()
     ) -> Probe:
         """A probe whose answer is the last of ``passed``, or the new answer if there is none."""
-        answer = _answer(passed[-1]) if passed else self._edit.new_answer
+        answer = clinic_answer(passed[-1]) if passed else self._edit.new_answer
         return Probe(
             edit_id=self._edit.id,
             kind=kind,
             level=level,
-            question=_sentence(question),
+            question=sentence(question),
             image=ImageRef(frames=(image,)) if image else None,
             expectation=Expectation(kind="answer", answer=answer),
-            intermediates=tuple(_answer(entity) for entity in passed[:-1]),
+            intermediates=tuple(clinic_answer(entity) for entity in passed[:-1]),
         )
 
     def _visual_in_scope(self) -> Iterator[Probe]:
@@ -357,15 +340,7 @@ class _Prober:
     def _local(
         self, kind: ProbeKind, level: str, distance: str, question: str, frames: Sequence[str], truth: str
     ) -> Probe:
-        return Probe(
-            edit_id=self._edit.id,
-            kind=kind,
-            level=level,
-            distance=distance,  # type: ignore[arg-type]
-            question=_sentence(question),
-            image=ImageRef(frames=tuple(frames)) if frames else None,
-            expectation=Expectation(kind="unchanged", answer=_answer(truth)),
-        )
+        return local_probe(self._edit, kind, level, distance, question, frames, clinic_answer(truth))
 
     def _visual_near(self) -> Iterator[Probe]:
         edit, rng, world = self._edit, self._rng, self._world
@@ -446,16 +421,3 @@ class _Prober:
             and (world.findings[f][0] == organ or world.findings[f][1] == sign)
             and self._is_other(world.value("condition", f))
         ]
-
-    def _far(self) -> Iterator[Probe]:
-        rng = self._rng
-        for topic in rng.sample(tuple(TRIVIA), 2):
-            question = trivia_question(topic, rng)
-            yield self._local("text_locality", "general_knowledge", "far", question, (), TRIVIA[topic][3])
-        text, answer, image_id = rng.choice(easyvqa.questions("test"))
-        yield self._local("image_locality", "easyvqa", "far", text, (f"easyvqa:test/{image_id}",), answer)
-        shape, colour, count = rng.choice(SHAPES), rng.choice(tuple(COLOURS)), rng.randint(1, 4)
-        image = shapes_uri(shape, colour, count, _FIRST_SEED + rng.randrange(1 << 30))
-        attribute = rng.choice(("shape", "colour", "count"))
-        truth = {"shape": shape, "colour": colour, "count": ("one", "two", "three", "four")[count - 1]}[attribute]
-        yield self._local("image_locality", "shapes", "far", ask_percept(attribute, rng), (image,), truth)
