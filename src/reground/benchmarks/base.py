@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from reground.edits.records import Edit, ImageRef, Probe, Record
 
-__all__ = ["Benchmark", "Card", "ShowsSubjects"]
+__all__ = ["Benchmark", "Card", "ShowsSubjects", "TagsEdits"]
 
 
 class Card(Record):
@@ -65,4 +65,18 @@ class ShowsSubjects(Protocol):
 
     def shown(self, image: ImageRef) -> frozenset[str]:
         """The subjects an image shows, as edits name them."""
+        ...
+
+
+@runtime_checkable
+class TagsEdits(Protocol):
+    """A benchmark that sorts its edits; scores are then given for each sort, beside the strata."""
+
+    def tags(self, edit: Edit, model: str) -> tuple[str, ...]:
+        """The tags of an edit, ``axis:value`` each and at most one an axis, e.g. ``tier:reasoning``.
+
+        Args:
+            edit: An edit of this benchmark.
+            model: The model under test: how often it met a subject in training, say, depends on it.
+        """
         ...

@@ -31,6 +31,10 @@ BENCHMARKS: dict[str, BenchmarkEntry] = {
         "reground.benchmarks.phantom:PhantomBenchmark",
         "The built-in clinic: findings and devices, rendered on demand, with probes of every kind.",
     ),
+    "multimed": BenchmarkEntry(
+        "reground.benchmarks.multimed:MultiMedBenchmark",
+        "MultiMed suite on the built-in clinic: understanding and reasoning, letters and free text, for a long life.",
+    ),
 }
 
 

@@ -15,7 +15,11 @@ from reground.errors import nearest
 
 __all__ = ["Misfit", "edit_misfits", "probe_misfits"]
 
-_LEVELS = {"reliability": ("exact",), "generality": ("text_rephrase", "image_rephrase", "both")}
+_NEEDS_OPTIONS = ("multiple_choice", "shuffled_options")
+_LEVELS = {
+    "reliability": ("exact",),
+    "generality": ("text_rephrase", "image_rephrase", "both", "free_text", *_NEEDS_OPTIONS),
+}
 _HOP = re.compile(r"hop[1-9][0-9]*")
 _NEEDS_IMAGE = ("image_rephrase", "both")
 
@@ -69,6 +73,13 @@ def probe_misfits(probe: Probe) -> Iterator[Misfit]:
         what = "image_locality" if probe.kind == "image_locality" else probe.level
         yield Misfit(
             "image", f"a probe of {what} carries no image", "the image it asks about", "add it, or correct the kind."
+        )
+    if probe.kind == "generality" and probe.level in _NEEDS_OPTIONS and not probe.options:
+        yield Misfit(
+            "options",
+            f"a probe of {probe.level} has no options",
+            "two options or more",
+            "add them, or correct the level.",
         )
     yield from _repeated_options(probe.options)
 
