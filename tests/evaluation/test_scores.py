@@ -166,6 +166,24 @@ def test_every_score_by_hand(world: World) -> None:
     assert (summary.reader, summary.run, summary.num_failed_steps) == ("fake-1", "r", 0)
 
 
+def test_each_tag_has_scores_like_a_stratum(world: World) -> None:
+    fill(world)
+    tags = {edit.id: [f"tier:{'low' if i < 2 else 'high'}", "frames:1"] for i, edit in enumerate(world.edits)}
+    del tags[world.edits[3].id]
+    summary = summarise(world.edits, world.probes, world.rows, reader=world.reader, tags=tags)
+    found = {name: get(summary, "grounded", "exact", stratum=name) for name in ("tier:low", "tier:high", "frames:1")}
+    assert {name: (score.value, score.n) for name, score in found.items()} == {
+        "tier:low": (1.0, 2),
+        "tier:high": (0.0, 1),
+        "frames:1": (pytest.approx(2 / 3), 3),
+    }
+    assert value(summary, "grounded", "exact") == 2 / 4, "every edit, tagged or not"
+    assert value(summary, "shallow", "all", stratum="tier:low") == 1 / 2
+    assert get(summary, "grounded", "exact", stratum="tier:high").low is None, "one edit has no interval"
+    plain = world.summary(bootstrap_resamples=2000)
+    assert [score for score in summary.scores if ":" not in score.stratum] == list(plain.scores)
+
+
 def test_what_a_benchmark_lacks_is_none_with_a_reason(world: World) -> None:
     fill(world)
     summary = world.summary()

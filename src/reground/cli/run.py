@@ -183,7 +183,10 @@ def _print_plan(plan: Plan, *, as_json: bool) -> None:
         print_json(plan.model_dump(mode="json"))
         return
     typer.echo(f"{plan.recipe}: model {plan.model} on benchmark {plan.benchmark}")
-    typer.echo(f"  {plan.num_edits} edits, {plan.num_probes} probes")
+    at_most = "at most " if plan.num_filter_generations else ""
+    typer.echo(f"  {at_most}{plan.num_edits} edits, {plan.num_probes} probes")
+    if plan.num_filter_generations:
+        typer.echo(f"  filter      {plan.num_filter_generations:>8} outputs of the unedited model at most")
     typer.echo(f"  reference   {plan.num_reference_generations:>8} outputs of the unedited model, beliefs included")
     for method in plan.methods:
         typer.echo(

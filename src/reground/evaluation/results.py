@@ -69,7 +69,7 @@ class Score(Record):
         metric: A name from ``METRICS``.
         level: A probe level, or a group of levels: ``generality``, ``portability``, ``multi_hop``, ``near``,
             ``far``, ``all``.
-        stratum: ``all``, one of the four strata, or ``conflict``.
+        stratum: ``all``, one of the four strata, ``conflict``, or a tag of the benchmark's, e.g. ``tier:reasoning``.
         value: The number; None if nothing could be scored, for the ``reason`` given.
         low, high: Interval clustered by edit, 95 % unless the settings say otherwise; None with fewer than two edits.
         n: Probes scored; edits for ``shallow``, steps for costs.

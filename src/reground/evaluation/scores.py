@@ -125,6 +125,7 @@ def summarise(
     settings: ProtocolSettings | None = None,
     run: str | None = None,
     notes: Sequence[str] = (),
+    tags: Mapping[str, Sequence[str]] | None = None,
 ) -> Summary:
     """Every score of a run, with intervals, comparisons, examples and what could not be scored.
 
@@ -140,6 +141,7 @@ def summarise(
         settings: Resampling settings; the protocol's by default.
         run: Id of the run; the rows' own by default.
         notes: Sentences to keep in the summary before those found here.
+        tags: By edit id, further sorts the benchmark puts an edit in; each has scores like a stratum.
 
     Raises:
         InputError: A row or belief names an edit or a probe that is not among those given.
@@ -174,7 +176,8 @@ def summarise(
         for edit_id in (edit_id for edit_id in edit_of if edit_id in expected):
             _judge_edit(group, edit_id, edit_of[edit_id], probes_of[edit_id], references, reader)
         _declare_absent(group)
-        scores += _scores(group, list(edit_of), stratum_of.get(group.key.model, {}), settings)
+        filed = _filed(edit_of, stratum_of.get(group.key.model, {}), tags or {})
+        scores += _scores(group, filed, settings)
         scores += _costs(group, references, settings)
         examples += _examples(group, probe_of)
     return Summary(
@@ -397,16 +400,23 @@ def _declare_absent(group: _Group) -> None:
                     group.columns[f"{metric}_{side}", level].absent = f"the benchmark has no {what}"
 
 
-def _scores(
-    group: _Group, edit_ids: Sequence[str], stratum_of: Mapping[str, Stratum], settings: ProtocolSettings
-) -> list[Score]:
-    """The scores of every column of a group, for all edits and for each stratum that has any."""
+def _filed(
+    edit_ids: Iterable[str], stratum_of: Mapping[str, Stratum], tags: Mapping[str, Sequence[str]]
+) -> dict[str, tuple[str, ...]]:
+    """Under which strata and tags the scores of each edit count."""
+    return {edit_id: (*strata_of(stratum_of.get(edit_id)), *tags.get(edit_id, ())) for edit_id in edit_ids}
+
+
+def _scores(group: _Group, filed: Mapping[str, Sequence[str]], settings: ProtocolSettings) -> list[Score]:
+    """The scores of every column of a group, for all edits and for each stratum and tag that has any."""
+    edit_ids = list(filed)
     labels = list(group.columns)
     sums_EM = np.array([[group.columns[label].sums.get(e, 0.0) for label in labels] for e in edit_ids])
     counts_EM = np.array([[float(group.columns[label].counts.get(e, 0)) for label in labels] for e in edit_ids])
     scores = []
-    for name in STRATA:
-        member = [i for i, edit_id in enumerate(edit_ids) if name in strata_of(stratum_of.get(edit_id))]
+    tags = sorted({name for names in filed.values() for name in names} - set(STRATA))
+    for name in (*STRATA, *tags):
+        member = [i for i, edit_id in enumerate(edit_ids) if name in filed[edit_id]]
         if not member:
             continue
         member_ids = {edit_ids[i] for i in member}

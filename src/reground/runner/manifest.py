@@ -21,6 +21,7 @@ from reground.edits.records import Record, content_id
 from reground.errors import RunDirectoryError
 from reground.models.base import ModelInfo
 from reground.runner.recipe import Recipe
+from reground.runner.zero_shot import ZeroShotRecord
 
 __all__ = [
     "MANIFEST_FILE",
@@ -62,7 +63,8 @@ class Manifest(Record):
         versions: Package, protocol, Python and libraries; commit and dirty flag where the package runs from a
             git checkout, else ``unknown``.
         model: What the model said of itself.
-        card: The benchmark's card.
+        card: The benchmark's card; with a zero-shot filter its counts say how many edits were asked and kept.
+        zero_shot: What the zero-shot filter let through, and which model it asked; None without one.
         benchmark_folder: Where a benchmark that is a folder was read from.
         num_edits: Edits in the run.
         num_probes: Probes in the run.
@@ -77,6 +79,7 @@ class Manifest(Record):
     versions: dict[str, str]
     model: ModelInfo
     card: Card
+    zero_shot: ZeroShotRecord | None = None
     benchmark_folder: str | None = None
     num_edits: int = Field(ge=1)
     num_probes: int = Field(ge=0)
@@ -93,8 +96,12 @@ def make_manifest(
     num_probes: int,
     benchmark_folder: str | None,
     started_at: str,
+    zero_shot: ZeroShotRecord | None = None,
 ) -> Manifest:
     """The manifest of a run that is about to start on this machine."""
+    if zero_shot is not None:
+        filtered = {"zero_shot.asked": zero_shot.num_asked, "zero_shot.kept": len(zero_shot.edit_ids)}
+        card = card.model_copy(update={"counts": card.counts | filtered})
     cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
     return Manifest(
         run=_run_id(recipe, info, card),
@@ -103,6 +110,7 @@ def make_manifest(
         versions=collect_versions(),
         model=info,
         card=card,
+        zero_shot=zero_shot,
         benchmark_folder=benchmark_folder,
         num_edits=num_edits,
         num_probes=num_probes,

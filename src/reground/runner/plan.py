@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from reground.benchmarks.base import Benchmark, Card
+from pydantic import Field
+
+from reground.benchmarks.base import Benchmark, Card, TagsEdits
 from reground.benchmarks.registry import is_folder_name, open_benchmark
 from reground.benchmarks.validation import find_image_defects
 from reground.edits.records import Edit, Probe, Record
@@ -31,11 +33,23 @@ class Workload(Record):
         card: The benchmark's card.
         edits: In the order of the run.
         probes: By edit id, in the order they are asked.
+        tags: By edit id, the tags of edits that have any.
     """
 
     card: Card
     edits: tuple[Edit, ...]
     probes: Mapping[str, tuple[Probe, ...]]
+    tags: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
+
+    def only(self, edit_ids: Iterable[str]) -> Workload:
+        """The part about these edits, in their order here."""
+        wanted = set(edit_ids)
+        return Workload(
+            card=self.card,
+            edits=tuple(edit for edit in self.edits if edit.id in wanted),
+            probes={edit_id: asked for edit_id, asked in self.probes.items() if edit_id in wanted},
+            tags={edit_id: tags for edit_id, tags in self.tags.items() if edit_id in wanted},
+        )
 
 
 class MethodPlan(Record):
@@ -56,6 +70,8 @@ class Plan(Record):
         benchmark: Name and version of the benchmark.
         num_edits: Edits.
         num_probes: Probes over all edits.
+        num_filter_generations: Questions of the zero-shot filter at most; with one, all other numbers are upper
+            bounds too.
         num_reference_generations: Distinct questions to the unedited model, and sampled beliefs.
         methods: Per method.
         num_generations: All outputs together.
@@ -68,6 +84,7 @@ class Plan(Record):
     benchmark: str
     num_edits: int
     num_probes: int
+    num_filter_generations: int = 0
     num_reference_generations: int
     methods: tuple[MethodPlan, ...]
     num_generations: int
@@ -103,6 +120,8 @@ def check_capabilities(recipe: Recipe) -> None:
 def load_workload(recipe: Recipe, benchmark: Benchmark | None = None) -> Workload:
     """The edits and probes of a run, every image opened once that a registered benchmark does not vouch for.
 
+    With a zero-shot filter these are the candidates: all edits of the split, whatever the limit.
+
     Args:
         recipe: Names the benchmark, split, limit and seed.
         benchmark: Stands in for the benchmark the recipe names.
@@ -113,7 +132,8 @@ def load_workload(recipe: Recipe, benchmark: Benchmark | None = None) -> Workloa
     """
     choice = recipe.benchmark
     benchmark = benchmark or open_benchmark(choice.name)
-    edits = tuple(benchmark.edits(choice.split, choice.limit, choice.seed))
+    limit = None if choice.zero_shot_filter else choice.limit
+    edits = tuple(benchmark.edits(choice.split, limit, choice.seed))
     if not edits:
         raise InputError(
             f"benchmark {choice.name!r} has no edit in the split {choice.split!r}.",
@@ -126,11 +146,14 @@ def load_workload(recipe: Recipe, benchmark: Benchmark | None = None) -> Workloa
     is_registered = not is_folder_name(choice.name)
     for error in find_image_defects(refs, only_files=is_registered):
         raise error
-    return Workload(card=benchmark.card(), edits=edits, probes=probes)
+    tags = {edit.id: benchmark.tags(edit, recipe.model) for edit in edits} if isinstance(benchmark, TagsEdits) else {}
+    return Workload(card=benchmark.card(), edits=edits, probes=probes, tags=tags)
 
 
 def make_plan(recipe: Recipe, workload: Workload) -> Plan:
     """What the run will cost."""
+    num_candidates = len(workload.edits) if recipe.benchmark.zero_shot_filter else 0
+    workload = workload.only(edit.id for edit in workload.edits[: recipe.benchmark.limit])
     asked = [probe for edit in workload.edits for probe in workload.probes[edit.id]]
     num_scored = 0
     if "score" in model_entry(recipe.model).capabilities:
@@ -140,13 +163,14 @@ def make_plan(recipe: Recipe, workload: Workload) -> Plan:
         for name in recipe.methods
     )
     num_reference = _num_distinct(asked) + recipe.protocol.belief_samples * len(workload.edits)
-    num_generations = num_reference + sum(method.num_generations for method in methods)
+    num_generations = num_candidates + num_reference + sum(method.num_generations for method in methods)
     return Plan(
         recipe=recipe.name,
         model=recipe.model,
         benchmark=f"{workload.card.name} {workload.card.version}",
         num_edits=len(workload.edits),
         num_probes=len(asked),
+        num_filter_generations=num_candidates,
         num_reference_generations=num_reference,
         methods=methods,
         num_generations=num_generations,

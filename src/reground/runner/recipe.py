@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, StringConstraints, ValidationError, model_validator
+from pydantic import Field, StringConstraints, ValidationError, model_serializer, model_validator
+from pydantic_core.core_schema import SerializerFunctionWrapHandler
 
 from reground.edits.misfits import accepted_words, fields_at, kind_of, rename_hint, shown
 from reground.edits.records import Record, content_id
@@ -35,17 +36,28 @@ class BenchmarkChoice(Record):
         split: Which split.
         limit: At most so many edits; None: all of the split.
         seed: Seed of the sample that ``limit`` takes.
+        zero_shot_filter: Whether only edits count whose question the unedited model gets wrong; ``limit`` then is the
+            number of those, taken in the order of the whole split.
     """
 
     name: _Name
     split: _Name = "test"
     limit: Annotated[int, Field(ge=1, strict=True)] | None = None
     seed: int = Field(default=0, ge=0, strict=True)
+    zero_shot_filter: bool = Field(default=False, strict=True)
 
     @model_validator(mode="before")
     @classmethod
     def _accept_a_name(cls, value: Any) -> Any:
         return {"name": value} if isinstance(value, str) else value
+
+    @model_serializer(mode="wrap")
+    def _leave_out_a_filter_that_is_off(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A recipe without the filter reads, and is digested, as before there was one."""
+        dumped: dict[str, Any] = handler(self)
+        if not self.zero_shot_filter:
+            del dumped["zero_shot_filter"]
+        return dumped
 
 
 class Recipe(Record):

@@ -8,6 +8,7 @@ nowhere here; scores are computed from the rows. An editor is given the edit and
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +19,7 @@ from pathlib import Path
 
 from reground.benchmarks.base import Benchmark
 from reground.benchmarks.registry import is_folder_name
-from reground.edits.files import write_records
+from reground.edits.files import write_atomically, write_records
 from reground.edits.images import image_key
 from reground.edits.records import Edit, Failure, ForcedTarget, Phase, Probe, Row, Timings, Trace, content_id
 from reground.edits.traces import parse_trace
@@ -43,11 +44,13 @@ from reground.runner.manifest import (
 from reground.runner.plan import Workload, check_capabilities, load_workload
 from reground.runner.recipe import Recipe
 from reground.runner.schedules import REFERENCE, Step, reference_steps, single_steps
+from reground.runner.zero_shot import ZeroShotRecord, ask_zero_shot
 
 __all__ = [
     "EDITS_FILE",
     "PROBES_FILE",
     "SUMMARY_FILE",
+    "TAGS_FILE",
     "Progress",
     "RunResult",
     "require_empty",
@@ -58,6 +61,7 @@ __all__ = [
 EDITS_FILE = "edits.jsonl"
 PROBES_FILE = "probes.jsonl"
 SUMMARY_FILE = "summary.json"
+TAGS_FILE = "tags.json"
 
 #: Called after every step with the number of steps done, the number in all, and what is next.
 Progress = Callable[[int, int, str], None]
@@ -93,7 +97,7 @@ def start_run(
     Raises:
         RunDirectoryError: The directory is not empty, or is being written to.
         CapabilityError: A method needs what the model does not offer.
-        InputError: The recipe, the benchmark or an image does not fit.
+        InputError: The recipe, the benchmark or an image does not fit, or the zero-shot filter leaves no edit.
         ModelError: The weights cannot be loaded or are not finite.
     """
     require_empty(folder)
@@ -102,6 +106,9 @@ def start_run(
     load = load or _loader(recipe)
     model = load()
     _require_offered(recipe, model)
+    zero_shot = _zero_shot(recipe, workload, model, on_progress)
+    if zero_shot is not None:
+        workload = workload.only(zero_shot.edit_ids)
     name = recipe.benchmark.name
     manifest = make_manifest(
         recipe,
@@ -111,6 +118,7 @@ def start_run(
         num_probes=sum(map(len, workload.probes.values())),
         benchmark_folder=str(Path(name).absolute()) if benchmark is None and is_folder_name(name) else None,
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        zero_shot=zero_shot,
     )
     is_new = not folder.exists()
     try:
@@ -160,6 +168,8 @@ def resume_run(
     workload = load_workload(recipe.model_copy(update={"benchmark": choice}), benchmark)
     if workload.card.checksum != manifest.card.checksum:
         raise _changed(folder, "data", manifest.card.checksum[:12], workload.card.checksum[:12])
+    if manifest.zero_shot is not None:
+        workload = workload.only(manifest.zero_shot.edit_ids)
     with _about_files_of(folder), lock_directory(folder):
         return _Run(folder, manifest, workload, load or _loader(recipe), None, on_progress).finish()
 
@@ -234,10 +244,12 @@ class _Run:
         return self._loaded
 
     def _write_what_is_asked(self) -> None:
-        """Edits and probes beside the rows; written anew when a run goes on, since a copy may have been damaged."""
+        """Edits, probes and tags beside the rows; written anew when a run goes on, since a copy may be damaged."""
         probes = [probe for edit in self._workload.edits for probe in self._workload.probes[edit.id]]
         write_records(self._folder / EDITS_FILE, self._workload.edits)
         write_records(self._folder / PROBES_FILE, probes)
+        if self._workload.tags:
+            write_atomically(self._folder / TAGS_FILE, json.dumps(self._workload.tags, indent=0) + "\n")
 
     def _prepare(self, pending: Sequence[Step]) -> None:
         """Load what the pending steps need, and take the unedited model's fingerprints."""
@@ -537,6 +549,8 @@ class _Run:
             read_beliefs(self._folder),
             settings=self._recipe.protocol,
             run=self._manifest.run,
+            notes=(self._manifest.zero_shot.sentence,) if self._manifest.zero_shot is not None else (),
+            tags=self._workload.tags,
         )
         write_summary(summary, self._folder / SUMMARY_FILE)
         return summary
@@ -548,6 +562,20 @@ def _read(output: Output, model: Model) -> Trace:
 
 def _failure(stage: str, error: Exception) -> Failure:
     return Failure(stage=stage, message=f"{type(error).__name__}: {error}")
+
+
+def _zero_shot(recipe: Recipe, workload: Workload, model: Model, on_progress: Progress | None) -> ZeroShotRecord | None:
+    """What the recipe's zero-shot filter lets through; None if it has none."""
+    if not recipe.benchmark.zero_shot_filter:
+        return None
+    show = on_progress or (lambda done, total, label: None)
+    return ask_zero_shot(
+        workload.edits,
+        model,
+        limit=recipe.benchmark.limit,
+        max_new_tokens=recipe.protocol.max_new_tokens,
+        on_progress=lambda done, total: show(done, total, "filter"),
+    )
 
 
 def _loader(recipe: Recipe) -> Callable[[], Model]:
