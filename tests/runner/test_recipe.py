@@ -31,11 +31,14 @@ def test_short_forms_are_filled_in(path: str) -> None:
     assert (recipe.schedule, recipe.protocol.belief_samples) == ("single", 8)
 
 
+DEFAULT_CHOICE = {"split": "test", "seed": 0, "zero_shot_filter": False}
+
+
 @pytest.mark.parametrize(
     ("override", "field", "value"),
     [
-        ("benchmark.limit=20", "benchmark", {"name": "phantom", "split": "test", "limit": 20, "seed": 0}),
-        ("benchmark=other", "benchmark", {"name": "other", "split": "test", "limit": None, "seed": 0}),
+        ("benchmark.limit=20", "benchmark", {"name": "phantom", "limit": 20} | DEFAULT_CHOICE),
+        ("benchmark=other", "benchmark", {"name": "other", "limit": None} | DEFAULT_CHOICE),
         ("methods.prompt.template=x", "methods", {"none": {}, "prompt": {"template": "x"}}),
         ("methods={none: null}", "methods", {"none": {}}),
         ("seed=7", "seed", 7),

@@ -37,6 +37,7 @@ __all__ = [
     "ProbeKind",
     "Record",
     "Row",
+    "Text",
     "Timings",
     "Trace",
     "TraceOutcome",

@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, StringConstraints, ValidationError, model_serializer, model_validator
-from pydantic_core.core_schema import SerializerFunctionWrapHandler
+from pydantic import Field, StringConstraints, ValidationError, model_validator
 
 from reground.edits.misfits import accepted_words, fields_at, kind_of, rename_hint, shown
 from reground.edits.records import Record, content_id
@@ -50,14 +49,6 @@ class BenchmarkChoice(Record):
     @classmethod
     def _accept_a_name(cls, value: Any) -> Any:
         return {"name": value} if isinstance(value, str) else value
-
-    @model_serializer(mode="wrap")
-    def _leave_out_a_filter_that_is_off(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A recipe without the filter reads, and is digested, as before there was one."""
-        dumped: dict[str, Any] = handler(self)
-        if not self.zero_shot_filter:
-            del dumped["zero_shot_filter"]
-        return dumped
 
 
 class Recipe(Record):
