@@ -163,6 +163,8 @@ def test_a_build_of_other_settings_or_files_is_refused(sources: Sources, tmp_pat
         file.write("\n")
     with pytest.raises(RunDirectoryError, match="files changed"):
         build(sources, tmp_path / "out")
+    (tmp_path / "new" / "images").mkdir(parents=True)
+    build(sources, tmp_path / "new")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").touch()
     with pytest.raises(RunDirectoryError, match=r"thesis\.txt"):

@@ -11,6 +11,7 @@ from reground.edits.files import read_edits, read_probes
 from reground.evaluation.lenses.base import LensScore, look_through
 from reground.evaluation.lenses.registry import lens_named
 from reground.runner.journal import read_rows
+from reground.runner.plan import load_workload, make_plan
 from reground.runner.recipe import Recipe
 from reground.runner.run import resume_run, start_run
 
@@ -43,6 +44,11 @@ def test_rows_carry_tokens_only_where_they_are_asked_for(world: Path, tmp_path: 
             fed.setdefault(row.probe_id, set()).add(row.forced.text)
     assert all(len(texts) == 1 for texts in fed.values()), "the same text before and after"
     assert {"blue"} in fed.values()
+
+
+def test_the_plan_counts_what_is_fed(world: Path) -> None:
+    silent = recipe(world, protocol={"belief_samples": 1})
+    assert [make_plan(one, load_workload(one)).methods[0].num_scores for one in (silent, recipe(world))] == [6, 12]
 
 
 def test_lenses_read_a_run_that_asked(world: Path, tmp_path: Path) -> None:

@@ -289,7 +289,8 @@ def _require_free(folder: Path) -> None:
             f"cannot build into {str(folder)!r}: it is a file.", "a new or empty directory", "give one with --out."
         )
     found = sorted(path.name for path in folder.iterdir() if not path.name.startswith(".")) if folder.is_dir() else []
-    if found and BUILD_FILE not in found:
+    # Frames are unpacked before it is written what they are for.
+    if found not in ([], [_IMAGES]) and BUILD_FILE not in found:
         raise RunDirectoryError(
             f"cannot build into {str(folder)!r}: it holds {found[0]!r}.",
             "a new or empty directory, or that of a build to go on with",

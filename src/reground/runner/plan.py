@@ -158,6 +158,8 @@ def make_plan(recipe: Recipe, workload: Workload) -> Plan:
     num_scored = 0
     if "score" in model_entry(recipe.model).capabilities:
         num_scored = sum(probe.expectation.kind == "answer" for probe in asked)
+        if recipe.protocol.keeps_forced_tokens:
+            num_scored += sum(probe.is_local or bool(probe.options) for probe in asked)
     methods = tuple(
         MethodPlan(method=name, num_steps=len(workload.edits), num_generations=len(asked), num_scores=num_scored)
         for name in recipe.methods

@@ -101,7 +101,7 @@ def test_what_fits() -> None:
 def test_an_endpoint_is_asked_with_model_and_key(endpoint: Endpoint, ask: Callable[..., EndpointParaphraser]) -> None:
     endpoint.replies = [said(" Name what the picture shows. ")]
     found = ask(key="secret").paraphrase(make_item())
-    assert (found.text, found.by) == ("Name what the picture shows.", f"m at {endpoint.url}")
+    assert (found.text, found.by) == ("Name what the picture shows.", "the model m")
     (request,) = endpoint.requests
     assert (request["path"], request["model"], request["key"]) == ("/v1/chat/completions", "m", "Bearer secret")
     assert request["messages"][-1]["content"] == "What is shown in the image?"
@@ -140,7 +140,9 @@ def test_an_endpoint_that_is_not_there_says_so() -> None:
     paraphraser.close()
 
 
-@pytest.mark.parametrize(("spec", "model"), [("rule", None), ("rules", "m"), ("http://x/v1", None), ("", None)])
+@pytest.mark.parametrize(
+    ("spec", "model"), [("rule", None), ("rules", "m"), ("http://x/v1", None), ("http://x/v1", " "), ("", None)]
+)
 def test_a_paraphraser_that_is_none_is_refused(spec: str, model: str | None) -> None:
     with pytest.raises(InputError, match="--paraphraser"):
         create_paraphraser(spec, model)

@@ -77,6 +77,8 @@ def test_kappa_is_none_where_there_is_none() -> None:
 def test_a_cell_that_is_no_verdict_is_named(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="line 3, field 'annotator_2': 'maybe'"):
         check_sheet(filled(tmp_path / "s.csv", ("yes", "no"), ("yes", "maybe")))
+    (tmp_path / "short.csv").write_text("edit_id,annotator_1,annotator_2\ne1,yes\n")
+    assert check_sheet(tmp_path / "short.csv").num_checked == 0
     (tmp_path / "t.csv").write_text("edit_id;annotator_1;annotator_2\n")
     with pytest.raises(RecordError, match="no column 'edit_id'"):
         check_sheet(tmp_path / "t.csv")

@@ -9,7 +9,7 @@ import time
 from typing import Any, Protocol
 
 from reground.benchmarks.builders.items import Item
-from reground.edits.records import Record, Text
+from reground.edits.records import Record, Text, is_blank
 from reground.errors import EndpointError, InputError
 
 __all__ = [
@@ -79,7 +79,7 @@ def create_paraphraser(spec: str, model: str | None, *, wait_s: float = 2.0) -> 
     """
     if spec == "rules" and model is None:
         return RuleParaphraser()
-    if spec.startswith(("http://", "https://")) and model:
+    if spec.startswith(("http://", "https://")) and model and not is_blank(model):
         return EndpointParaphraser(spec, model, key=os.environ.get(_KEY_VARIABLE), wait_s=wait_s)
     raise InputError(
         f"--paraphraser {spec!r} was given with --paraphraser-model {model!r}.",
@@ -132,7 +132,7 @@ class EndpointParaphraser:
     def __init__(self, url: str, model: str, *, key: str | None = None, wait_s: float = 2.0) -> None:
         import httpx2
 
-        self.name = f"{model} at {url}"
+        self.name = f"the model {model}"
         self._url = url.rstrip("/") + "/chat/completions"
         self._model = model
         self._wait_s = wait_s

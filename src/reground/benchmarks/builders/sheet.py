@@ -127,8 +127,8 @@ def _plain(text: str) -> str:
 def _rows(path: Path) -> list[tuple[int, Mapping[str, str]]]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            found = [(reader.line_num, row) for row in reader]
+            reader = csv.DictReader(file, restval="")
+            found: list[tuple[int, Mapping[str, str]]] = [(reader.line_num, row) for row in reader]
             columns = reader.fieldnames or ()
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise RecordError(
