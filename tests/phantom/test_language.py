@@ -66,6 +66,18 @@ def test_a_note_changes_the_rest_of_the_path_only_if_it_is_about_this_subject() 
     assert "not asked" in chain
 
 
+def test_claims_are_gone_through_in_turn_until_one_fits() -> None:
+    world = phantom_world()
+    here, there, elsewhere, *_ = world.subjects("finding", "train")
+    values = {there: "aitis", here: "bitis", elsewhere: "citis"}
+    claims = [Claim("condition", subject, value) for subject, value in values.items()]
+    chain, answer, _ = chain_for_path(here, PATHS["condition"], is_finding_image=True, claims=claims)
+    assert answer == "bitis"
+    sentences = chain.split(". ")
+    assert [sentence.rpartition(", so ")[2] for sentence in sentences[1:3]] == ["it differs", "it fits"]
+    assert elsewhere not in chain
+
+
 @pytest.mark.parametrize(
     ("sizes", "answer"),
     [(("small", "large"), "grown"), (("large", "medium"), "shrunk"), (("small", "small"), "unchanged")],

@@ -151,7 +151,8 @@ def chain_for_path(
         start: Finding text or a name.
         path: Relations to follow; empty to name a device.
         is_device_image, is_finding_image: Whether ``start`` is seen in an image rather than named.
-        claims: What the note in the prompt says; the chain reports the one that matters.
+        claims: What the note in the prompt says, in its order; the chain goes through those on what is asked until
+            one fits.
         world: The clinic.
 
     Returns:
@@ -170,11 +171,12 @@ def chain_for_path(
     if claims and not asked:
         sentences.append(unasked_sentence(claims[0]))
     for relation in steps:
-        rivals = [c for c in asked if c.relation == relation]
-        fitting = next((c for c in rivals if c.subject == current), None)
-        if rivals:
-            shown = fitting or rivals[0]
-            sentences.append(verdict_sentence(shown, current))
+        fitting = None
+        for claim in (c for c in asked if c.relation == relation):
+            sentences.append(verdict_sentence(claim, current))
+            if claim.subject == current:
+                fitting = claim
+                break
         if fitting:
             sentences.append("by the note " + hop_sentence(relation, current, fitting.value))
             current = fitting.value

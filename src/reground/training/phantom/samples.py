@@ -449,14 +449,9 @@ _KINDS: dict[str, Callable[[Setting, random.Random], Sample]] = {
 MIXTURES: dict[str, dict[str, float]] = {
     "reading": {"drill": 6, "fresh_reading": 4, "trivia": 1, "comparison": 2},
     "med": {
-        "percept": 9, "device_modality": 3, "change": 7, "image_one_hop": 17, "image_multi_hop": 12, "text_path": 10,
+        "percept": 9, "device_modality": 4, "change": 7, "image_one_hop": 17, "image_multi_hop": 12, "text_path": 10,
         "shapes": 3, "easyvqa": 4, "trivia": 2, "fresh_reading": 6, "note_on_image": 24, "note_on_text": 5,
         "note_unasked": 4, "drill": 2, "comparison": 3,
-    },
-    "med-finishing": {
-        "percept": 10, "device_modality": 4, "change": 5, "image_one_hop": 12, "image_multi_hop": 12, "text_path": 8,
-        "shapes": 3, "easyvqa": 4, "trivia": 2, "fresh_reading": 12, "note_on_image": 30, "note_on_text": 6,
-        "note_unasked": 5, "drill": 4, "comparison": 4,
     },
     "general": {
         "percept": 5, "image_one_hop": 2, "image_multi_hop": 1, "text_path": 2, "shapes": 16, "easyvqa": 34,
