@@ -18,11 +18,6 @@ from typing import Any
 import torch
 import yaml
 from pydantic import ValidationError
-from transformers import PreTrainedTokenizerFast
-from transformers.models.idefics3.modeling_idefics3 import (
-    Idefics3ForConditionalGeneration,
-    Idefics3VisionTransformer,
-)
 
 from reground.edits.misfits import fields_at, misfit_words, rename_hint
 from reground.edits.records import Record
@@ -48,7 +43,6 @@ class PhantomRecipe(Record):
         tower: Stage 1.
         reading: Stage 2, shared by both models.
         language: Stage 3.
-        finishing: Stage 4, of one model alone: notes with two claims come more often; None where there is none.
     """
 
     name: str
@@ -56,7 +50,6 @@ class PhantomRecipe(Record):
     tower: TowerSettings
     reading: LanguageSettings
     language: LanguageSettings
-    finishing: LanguageSettings | None = None
 
 
 def read_phantom_recipe(file: Path) -> PhantomRecipe:
@@ -103,10 +96,11 @@ def build_phantom(recipe: PhantomRecipe, work: Path, out: Path) -> Path:
     model = build_model(recipe.reading, tower_settings, tokenizer)
     model.model.vision_model.load_state_dict(tower.state_dict())
     reading_report = train_stage(model, tokenizer, recipe.reading, None, shared)
-    language_report = _train_seeing(model, tokenizer, recipe.language, tower, work)
-    reports = {"tower": tower_report, "reading": reading_report, "language": language_report}
-    if recipe.finishing is not None:
-        reports["finishing"] = _train_seeing(model, tokenizer, recipe.finishing, tower, work)
+    settings, pool = recipe.language, None
+    if not (work / f"{settings.mixture}.pt").exists():
+        _log.info("encoding the images of %s", recipe.name)
+        pool = ImagePool(tower, settings.images_per_subject, settings.seed, easyvqa_ways=settings.easyvqa_ways)
+    language_report = train_stage(model, tokenizer, settings, pool, work)
 
     out.mkdir(parents=True, exist_ok=True)
     processor = build_processor(tokenizer)
@@ -116,7 +110,7 @@ def build_phantom(recipe: PhantomRecipe, work: Path, out: Path) -> Path:
     (out / "reground.json").write_text(json.dumps({"delimiters": Delimiters().model_dump()}, indent=2) + "\n")
     report = {
         "recipe": recipe.model_dump(mode="json"),
-        "stages": reports,
+        "stages": {"tower": tower_report, "reading": reading_report, "language": language_report},
         "versions": {name: version(name) for name in ("torch", "transformers", "numpy", "pillow", "tokenizers")},
         "machine": {
             "cores": torch.get_num_threads(),
@@ -126,21 +120,6 @@ def build_phantom(recipe: PhantomRecipe, work: Path, out: Path) -> Path:
     }
     (out / "training.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     return out
-
-
-def _train_seeing(
-    model: Idefics3ForConditionalGeneration,
-    tokenizer: PreTrainedTokenizerFast,
-    settings: LanguageSettings,
-    tower: Idefics3VisionTransformer,
-    work: Path,
-) -> dict[str, Any]:
-    """A stage whose questions have images; they are encoded first, unless the stage was finished before."""
-    pool = None
-    if not (work / f"{settings.mixture}.pt").exists():
-        _log.info("encoding the images of %s", settings.mixture)
-        pool = ImagePool(tower, settings.images_per_subject, settings.seed, easyvqa_ways=settings.easyvqa_ways)
-    return train_stage(model, tokenizer, settings, pool, work)
 
 
 def _keep_single_precision(config_file: Path) -> None:
@@ -205,19 +184,18 @@ def write_card(folder: Path) -> Path:
         + ", ".join(f"{head} {share:.3f}" for head, share in stages["tower"]["accuracy"].items())
         + ".",
         "",
-        "## Loss curve",
+        "## Loss curve of the language stage",
         "",
-        "| stage | step | loss |",
-        "|---|---|---|",
+        "| step | loss |",
+        "|---|---|",
     ]
-    for stage in [stage for stage in ("language", "finishing") if stage in stages]:
-        curve = stages[stage]["curve"]
-        every = max(1, len(curve) // 12)
-        lines += [
-            f"| {stage} | {point['step']} | {point['loss']} |"
-            for i, point in enumerate(curve)
-            if i % every == 0 or point is curve[-1]
-        ]
+    curve = stages["language"]["curve"]
+    every = max(1, len(curve) // 16)
+    lines += [
+        f"| {point['step']} | {point['loss']} |"
+        for i, point in enumerate(curve)
+        if i % every == 0 or point is curve[-1]
+    ]
     card = folder / "CARD.md"
     card.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return card

@@ -445,7 +445,7 @@ def train_stage(
             point: dict[str, Any] = {"step": step + 1, "loss": round(sum(recent) / len(recent), 4)}
             recent = []
             if (step + 1) % check_every == 0 or last:
-                for kind, wording in _QUICK_CHECKS[settings.mixture.removesuffix("-finishing")]:
+                for kind, wording in _QUICK_CHECKS[settings.mixture]:
                     samples = check_samples(kind, 128, "quick", wording=wording, noted=("calibration",))
                     point[f"{kind}/{wording}"] = round(exact_share(model, tokenizer, samples), 3)
             point["seconds"] = round(time.monotonic() - began)
