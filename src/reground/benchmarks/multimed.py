@@ -150,6 +150,9 @@ class MultiMedBenchmark:
                 "and of its true facts a zero-shot filter would leave little.",
                 "The built-in models met all the findings they were taught equally often. There is no long tail in "
                 "them but its far end: findings they never met.",
+                "phantom-med names the right option in its chain and then gives a letter by chance; figures are in "
+                "docs/multimed.md. Asked in letters, only an editor that trains on the answer can score, so methods "
+                "are to be compared on free text.",
                 "Places and changes have few values (5 and 3), so a guess is sometimes right.",
                 "No training showed the built-in models a note about a modality, an organ, a sign, a place or a "
                 "change; methods that state such an edit in the prompt ask for something new of them.",
