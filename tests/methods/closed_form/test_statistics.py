@@ -10,7 +10,7 @@ import torch
 from reground.edits.records import Edit
 from reground.errors import InputError
 from reground.methods.closed_form.corpus import Corpus, open_corpus
-from reground.methods.closed_form.statistics import KeyStatistics, cache_folder
+from reground.methods.closed_form.statistics import KeyStatistics
 from reground.methods.registry import create_editor
 from reground.models.hf.adapter import HfModel
 
@@ -94,14 +94,6 @@ def test_a_folder_that_cannot_be_written_to_is_named(
     monkeypatch.setenv("REGROUND_CACHE", str(tmp_path / "file"))
     with pytest.raises(InputError, match="REGROUND_CACHE"):
         KeyStatistics.gathered(tiny_model, [tiny_model.layer_path(0, "mlp.down_proj")], corpus, 10)
-
-
-def test_the_cache_lies_in_the_users_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.delenv("REGROUND_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache_folder() == tmp_path / "reground"
-    monkeypatch.delenv("XDG_CACHE_HOME")
-    assert cache_folder() == Path.home() / ".cache" / "reground"
 
 
 def test_a_second_edit_uses_the_statistics_of_the_unedited_model(

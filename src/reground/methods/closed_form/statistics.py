@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,13 +16,14 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 
+from reground.edits.cache import cache_folder
 from reground.edits.records import Record
 from reground.errors import InputError
 from reground.methods.closed_form.activations import every_input
 from reground.methods.closed_form.corpus import Corpus, CorpusText
 from reground.models.hf.adapter import HfModel
 
-__all__ = ["KeyStatistics", "StatisticsReport", "cache_folder"]
+__all__ = ["KeyStatistics", "StatisticsReport"]
 
 #: Version of what is written; part of every file's name.
 _FORMAT = 1
@@ -46,14 +46,6 @@ class StatisticsReport(Record):
     num_texts: int
     num_tokens: int
     was_kept: bool
-
-
-def cache_folder() -> Path:
-    """Where statistics are kept: ``$REGROUND_CACHE``, else ``reground`` in the user's cache folder."""
-    stated = os.environ.get("REGROUND_CACHE")
-    if stated:
-        return Path(stated)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "reground"
 
 
 def _precision(device: torch.device) -> torch.dtype:

@@ -162,8 +162,8 @@ def write_card(folder: Path) -> Path:
         "| stage | steps | minutes |",
         "|---|---|---|",
         *(
-            f"| {'image tower' if stage == 'tower' else stage} | {recipe[stage]['num_steps']} | "
-            f"{report['train_s'] / 60:.1f} |"
+            f"| {'image tower' if stage == 'tower' else stage} | "
+            f"{recipe[stage]['num_steps'] + recipe[stage].get('late_steps', 0)} | {report['train_s'] / 60:.1f} |"
             for stage, report in stages.items()
         ),
         "",
