@@ -137,7 +137,7 @@ def test_a_model_is_built_stage_by_stage_and_its_card_lists_them(
     row = {"skill": "percept", "wording": "seen", "answer": 0.5, "well_formed": 1.0, "n": 2}
     (out / "measured.json").write_text(json.dumps({"seed": 7, "num_parameters": 1, "skills": [row]}))
     card = write_card(out).read_text()
-    assert "| language | 2 |" in card and "| image tower | 3 |" in card
+    assert "| language | 2 |" in card and "| image tower | 6 |" in card
     monkeypatch.setattr(build, "ImagePool", None)
     again = build_phantom(recipe, tmp_path / "work", tmp_path / "again")  # nothing is trained or encoded twice
     assert (again / "model.safetensors").read_bytes() == (out / "model.safetensors").read_bytes()
