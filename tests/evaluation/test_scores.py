@@ -184,6 +184,25 @@ def test_each_tag_has_scores_like_a_stratum(world: World) -> None:
     assert [score for score in summary.scores if ":" not in score.stratum] == list(plain.scores)
 
 
+def test_a_hop_counts_where_the_edited_fact_stands(world: World) -> None:
+    edit = world.edit()
+    gamma = {"answer": {"text": "gamma"}}
+    passed = {"expectation": {"kind": "answer", **gamma}, "intermediates": [{"text": "tarvex"}]}
+    right, wrong = ("ring, tarvex, gamma.", "gamma"), ("ring, tarvex, beta.", "beta")
+    for level, said in (("hop1.first", right), ("hop1.last", wrong), ("hop2.middle", right), ("hop2.last", right)):
+        world.ask(edit, "portability", level, wrong, said, **passed)
+    found = {
+        score.level: (score.value, score.n)
+        for score in world.summary().scores
+        if score.metric == "answer" and score.stratum == "all" and score.n
+    }
+    assert found == {
+        "hop1.first": (1.0, 1), "hop1.last": (0.0, 1), "hop2.middle": (1.0, 1), "hop2.last": (1.0, 1),
+        "hop1": (0.5, 2), "hop2": (1.0, 2), "first": (1.0, 1), "middle": (1.0, 1), "last": (0.5, 2),
+        "multi_hop": (1.0, 2), "portability": (0.75, 4), "all": (0.75, 4),
+    }  # fmt: skip
+
+
 def test_what_a_benchmark_lacks_is_none_with_a_reason(world: World) -> None:
     fill(world)
     summary = world.summary()

@@ -16,6 +16,7 @@ from functools import cached_property
 
 from reground.benchmarks.base import Card
 from reground.benchmarks.clinic import FIRST_SEED, clinic_answer, far_probes, local_probe, sentence
+from reground.benchmarks.sampling import in_turns
 from reground.edits.records import Edit, Expectation, ImageRef, Probe, ProbeKind
 from reground.errors import InputError
 from reground.phantom.language import (
@@ -102,23 +103,7 @@ class PhantomBenchmark:
                 ", ".join(_SPLITS),
                 "name one of these as the benchmark's split.",
             )
-        every = self._edits[split]
-        if limit is None:
-            return every
-        kinds: dict[tuple[str, str], list[Edit]] = {}
-        for edit in every:
-            kinds.setdefault((edit.modality, edit.relation), []).append(edit)
-        for kind, group in kinds.items():
-            random.Random(f"sample/{seed}/{kind}").shuffle(group)
-        chosen: list[Edit] = []
-        # visual edits come first in each round and three times as often: they are what the benchmark is about
-        order = sorted(kinds, key=lambda kind: kind[0] != "visual")
-        rounds = [kind for kind in order for _ in range(3 if kind[0] == "visual" else 1)]
-        while len(chosen) < min(limit, len(every)):
-            for kind in rounds:
-                if kinds[kind] and len(chosen) < limit:
-                    chosen.append(kinds[kind].pop())
-        return tuple(chosen)
+        return in_turns(self._edits[split], limit, seed)
 
     def probes(self, edit: Edit) -> Sequence[Probe]:
         """Every probe of an edit, in-scope probes first."""

@@ -35,6 +35,10 @@ BENCHMARKS: dict[str, BenchmarkEntry] = {
         "reground.benchmarks.multimed:MultiMedBenchmark",
         "MultiMed suite on the built-in clinic: understanding and reasoning, letters and free text, for a long life.",
     ),
+    "reasonedit": BenchmarkEntry(
+        "reground.benchmarks.reasonedit:ReasonEditBenchmark",
+        "ReasonEdit suite on the clinic: probe levels, 1-4 hops with the edit at every place, controls, revisions.",
+    ),
 }
 
 

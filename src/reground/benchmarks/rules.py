@@ -20,7 +20,7 @@ _LEVELS = {
     "reliability": ("exact",),
     "generality": ("text_rephrase", "image_rephrase", "both", "free_text", *_NEEDS_OPTIONS),
 }
-_HOP = re.compile(r"hop[1-9][0-9]*")
+_HOP = re.compile(r"hop[1-9][0-9]*(\.(first|middle|last|composed))?")
 _NEEDS_IMAGE = ("image_rephrase", "both")
 
 
@@ -59,7 +59,8 @@ def probe_misfits(probe: Probe) -> Iterator[Misfit]:
         yield Misfit(
             "level",
             f"portability has no level {probe.level!r}",
-            "hop1, hop2, ...: how many facts lie between the edit and the answer",
+            "hop1, hop2, ...: how many facts a chain passes besides the edited one; then, if wanted, .first, .middle, "
+            ".last (where among them the edited fact stands) or .composed (several edits have to be chained)",
             "correct the level or the kind.",
         )
     if probe.kind == "portability" and not probe.intermediates:

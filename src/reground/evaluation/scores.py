@@ -70,7 +70,8 @@ _IN_SCOPE_METRICS = (
 )
 _HOP_METRICS = ("intermediate_usage", "hop_accuracy")
 _LOCALITY_METRICS = ("independence", "kept_correct")
-_HOP = re.compile(r"hop([0-9]+)")
+#: A level of portability: the number of hops and, where stated, where the edited fact stands among them.
+_HOP = re.compile(r"(hop([0-9]+))(?:\.(first|middle|last|composed))?")
 _NO_BELIEFS = "No beliefs were sampled: figures are given for all edits together, not per stratum."
 _NOT_RECORDED = "not recorded for this step"
 
@@ -370,8 +371,10 @@ def _in_scope_levels(probe: Probe) -> tuple[str, ...]:
     else:
         levels.append("portability")
         hop = _HOP.fullmatch(probe.level)
-        if hop is not None and int(hop[1]) >= 2:
-            levels.append("multi_hop")
+        if hop is not None:
+            levels += [hop[1], *hop.groups()[2:]] if hop[3] else []
+            if int(hop[2]) >= 2:
+                levels.append("multi_hop")
     return tuple(dict.fromkeys((*levels, "all")))
 
 
