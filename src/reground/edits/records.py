@@ -318,6 +318,7 @@ class Row(Record):
         tf: Share in [0, 1] of target tokens that are the arg max when the gold prefix is fed straight after the
             prompt; None where no answer is expected.
         forced: What the lenses compare, if the protocol's ``keeps_forced_tokens`` asks for it.
+        chain_tokens: Token budget of the chain: None: the model's own chain; 0: an empty one.
         is_restored_exactly: On ``after`` rows: whether the model's logits after undo equal those before the edit,
             bit for bit. None where the model gives no logits to compare.
         timings: Seconds; per step, repeated on each of its rows (``generate_s`` is the step's batch).
@@ -345,6 +346,7 @@ class Row(Record):
     trace: Trace | None = None
     tf: Annotated[float, Field(ge=0, le=1)] | None = None
     forced: ForcedTarget | None = None
+    chain_tokens: Annotated[int, Field(ge=0)] | None = None
     is_restored_exactly: bool | None = None
     timings: Timings = Timings()
     peak_bytes: int | None = None

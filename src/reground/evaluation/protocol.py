@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_serializer
+from pydantic_core.core_schema import SerializerFunctionWrapHandler
 
 from reground.edits.records import Record
 
@@ -22,6 +23,9 @@ class ProtocolSettings(Record):
     Attributes:
         max_new_tokens: Token budget of one output; an output that reaches it is ``truncated``.
         temperature: Sampling temperature of probes; 0 is greedy.
+        chain_tokens: Token budget of a probe's chain: None: the chain is the model's own; 0: an empty chain; else the
+            chain is closed at the end of the sentence that uses up so many tokens. Beliefs are sampled with the
+            model's own.
         belief_samples: Answers sampled from the unedited model per edit to find its stratum (the protocol's *k*).
         belief_temperature: Temperature of those samples.
         bootstrap_resamples: Resamples behind each interval; 0 turns intervals off.
@@ -37,9 +41,18 @@ class ProtocolSettings(Record):
 
     max_new_tokens: int = Field(default=96, ge=1)
     temperature: float = Field(default=0.0, ge=0)
+    chain_tokens: Annotated[int, Field(ge=0)] | None = None
     belief_samples: int = Field(default=8, ge=1)
     belief_temperature: float = Field(default=1.0, gt=0)
     bootstrap_resamples: int = Field(default=2000, ge=0)
     bootstrap_seed: int = Field(default=0, ge=0)
     confidence: _Share = 0.95
     keeps_forced_tokens: bool = False
+
+    @model_serializer(mode="wrap")
+    def _leave_out_the_model_s_own_chain(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A recipe that does not limit the chain keeps the digest it had before there was such a setting."""
+        dumped: dict[str, Any] = handler(self)
+        if dumped.get("chain_tokens", 0) is None:
+            del dumped["chain_tokens"]
+        return dumped

@@ -61,7 +61,18 @@ METRICS: Mapping[str, str] = {
 }
 
 
-class Score(Record):
+class _Limited(Record):
+    """What may be about chains with a budget; says nothing of it where there is none."""
+
+    chain_tokens: int | None = None
+
+    @model_serializer(mode="wrap")
+    def _leave_out_what_is_empty(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        dumped: dict[str, Any] = handler(self)
+        return _without(dumped, "chain_tokens")
+
+
+class Score(_Limited):
     """One number with everything needed to read it.
 
     Attributes:
@@ -76,6 +87,7 @@ class Score(Record):
         num_unscored: Probes (edits, steps) that belong here and could not be scored.
         reason: Why ``value`` is None.
         unscored_reasons: ``num_unscored`` by reason.
+        chain_tokens: Token budget of the chains; None: the model's own.
     """
 
     method: str
@@ -100,10 +112,10 @@ class Score(Record):
         for field in ("reason", "unscored_reasons"):
             if not dumped.get(field):
                 dumped.pop(field, None)
-        return dumped
+        return _without(dumped, "chain_tokens")
 
 
-class Comparison(Record):
+class Comparison(_Limited):
     """Method ``a`` minus method ``b`` on the edits both were scored on, with its interval.
 
     Attributes:
@@ -124,7 +136,7 @@ class Comparison(Record):
     num_edits: int
 
 
-class Example(Record):
+class Example(_Limited):
     """One real output that carries a label, quoted as the model wrote it."""
 
     method: str
@@ -234,6 +246,11 @@ def read_summary(path: Path) -> Summary:
     except ValidationError as error:
         first = error.errors()[0]
         raise _damaged(path, misfit_words(Summary, first)) from error
+
+
+def _without(dumped: dict[str, Any], field: str) -> dict[str, Any]:
+    """A dumped record without a field that holds None."""
+    return {name: value for name, value in dumped.items() if name != field or value is not None}
 
 
 def _damaged(path: Path, why: str) -> RunDirectoryError:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 import numpy as np
@@ -76,7 +76,7 @@ _NO_BELIEFS = "No beliefs were sampled: figures are given for all edits together
 _NOT_RECORDED = "not recorded for this step"
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class GroupKey:
     """What one set of scores is about."""
 
@@ -85,6 +85,7 @@ class GroupKey:
     benchmark: str
     schedule: str
     checkpoint: int
+    chain_tokens: int | None = None
 
 
 @dataclass
@@ -208,24 +209,25 @@ class _References:
     """Rows of the unedited model, found by probe: the method's own, or else any method's for that model."""
 
     def __init__(self) -> None:
-        self._rows: dict[tuple[str, str, str, str | None], Row] = {}
-        self._num_in_batch: Counter[tuple[str, str, str, int]] = Counter()
+        self._rows: dict[tuple[str, str, int | None, str, str | None], Row] = {}
+        self._num_in_batch: Counter[tuple[str, str, int | None, str, int]] = Counter()
 
     def add(self, row: Row) -> None:
         assert row.probe_id is not None, "a row of the unedited model always has a probe"
-        self._rows[row.model, row.benchmark, row.probe_id, row.method] = row
-        self._rows.setdefault((row.model, row.benchmark, row.probe_id, None), row)
-        self._num_in_batch[row.model, row.benchmark, row.method, row.step] += 1
+        self._rows[row.model, row.benchmark, row.chain_tokens, row.probe_id, row.method] = row
+        self._rows.setdefault((row.model, row.benchmark, row.chain_tokens, row.probe_id, None), row)
+        self._num_in_batch[row.model, row.benchmark, row.chain_tokens, row.method, row.step] += 1
 
     def find(self, key: GroupKey, probe_id: str) -> Row | None:
-        own = self._rows.get((key.model, key.benchmark, probe_id, key.method))
-        return own or self._rows.get((key.model, key.benchmark, probe_id, None))
+        own = self._rows.get((key.model, key.benchmark, key.chain_tokens, probe_id, key.method))
+        return own or self._rows.get((key.model, key.benchmark, key.chain_tokens, probe_id, None))
 
     def seconds_per_probe(self, row: Row) -> float | None:
         """The batch's seconds divided among the probes of the batch."""
         if row.timings.generate_s is None:
             return None
-        return row.timings.generate_s / self._num_in_batch[row.model, row.benchmark, row.method, row.step]
+        batch = (row.model, row.benchmark, row.chain_tokens, row.method, row.step)
+        return row.timings.generate_s / self._num_in_batch[batch]
 
 
 class _Remembered:
@@ -256,7 +258,7 @@ def _require(what: str, which: str, noun: str, wanted: str, known: Mapping[str, 
 
 
 def _file(groups: dict[GroupKey, _Group], row: Row) -> None:
-    key = GroupKey(row.method, row.model, row.benchmark, row.schedule, row.checkpoint)
+    key = GroupKey(row.method, row.model, row.benchmark, row.schedule, row.checkpoint, row.chain_tokens)
     group = groups.setdefault(key, _Group(key))
     if row.failure is not None:
         group.failed[row.edit_id] = row.failure.stage
@@ -474,6 +476,7 @@ def _score(
         num_unscored=reasons.total(),
         reason=reason,
         unscored_reasons=dict(sorted(reasons.items())),
+        chain_tokens=key.chain_tokens,
     )
 
 
@@ -558,6 +561,7 @@ def _examples(group: _Group, probe_of: Mapping[str, Probe]) -> list[Example]:
                 question=probe.question,
                 expected=probe.expectation.answer.text,
                 raw=raw,
+                chain_tokens=group.key.chain_tokens,
             )
         )
     return examples
@@ -569,8 +573,7 @@ def _comparisons(
     """Paired differences of every two methods of the same model, benchmark, schedule and checkpoint."""
     comparisons = []
     for a, b in combinations(groups.values(), 2):
-        setting_a = (a.key.model, a.key.benchmark, a.key.schedule, a.key.checkpoint)
-        if setting_a != (b.key.model, b.key.benchmark, b.key.schedule, b.key.checkpoint):
+        if replace(a.key, method=b.key.method) != b.key:
             continue
         for metric, level in HEADLINES:
             if (metric, level) not in a.columns or (metric, level) not in b.columns:
@@ -597,6 +600,7 @@ def _comparisons(
                         low=gap.low,
                         high=gap.high,
                         num_edits=gap.num_edits,
+                        chain_tokens=a.key.chain_tokens,
                     )
                 )
     return comparisons
@@ -622,6 +626,11 @@ def _notes(
         stage = row.failure.stage if row.failure is not None else "unknown"
         notes.append(f"{row.model}: asking the unedited model failed at {stage} in step {row.step}.")
     models: dict[str, None] = {}
+    groups = list(groups)
+    for budget in dict.fromkeys(group.key.chain_tokens for group in groups):
+        if budget is not None:
+            how = f"closed at the end of a sentence after {budget} token(s)" if budget else "left empty"
+            notes.append(f"The chains of the probes were {how}; beliefs were sampled with the model's own chains.")
     for group in groups:
         models[group.key.model] = None
         where = f"{group.key.method} on {group.key.model}"

@@ -6,7 +6,10 @@ Axes used in this package: B queries in a batch, T tokens, V vocabulary, H hidde
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Protocol, runtime_checkable
+from typing import Annotated, Any, Literal, Protocol, Self, runtime_checkable
+
+from pydantic import Field, model_serializer, model_validator
+from pydantic_core.core_schema import SerializerFunctionWrapHandler
 
 from reground.edits.records import ImageRef, Probe, Record
 from reground.edits.traces import Delimiters
@@ -40,6 +43,8 @@ class Query(Record):
         note: Text put before the question in the same turn: where context editors state their facts.
         options: Choices; printed after the question as lettered lines.
         is_thinking: False asks for the answer with an empty chain.
+        chain_tokens: Budget of the chain: it is closed, and the answer opened where the model marks it, at the end of
+            the sentence that uses up so many tokens. None: the chain is the model's own.
     """
 
     question: str
@@ -47,11 +52,36 @@ class Query(Record):
     note: str | None = None
     options: tuple[str, ...] = ()
     is_thinking: bool = True
+    chain_tokens: Annotated[int, Field(ge=1)] | None = None
+
+    @model_validator(mode="after")
+    def _a_budget_is_for_a_chain(self) -> Self:
+        if self.chain_tokens is not None and not self.is_thinking:
+            raise ValueError("chain_tokens is the budget of a chain; without thinking there is none")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _leave_out_no_budget(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        dumped: dict[str, Any] = handler(self)
+        if dumped.get("chain_tokens", 0) is None:
+            del dumped["chain_tokens"]
+        return dumped
 
 
-def probe_query(probe: Probe) -> Query:
-    """What a model is asked for a probe."""
-    return Query(question=probe.question, image=probe.image, options=probe.options)
+def probe_query(probe: Probe, chain_tokens: int | None = None) -> Query:
+    """What a model is asked for a probe.
+
+    Args:
+        probe: The probe.
+        chain_tokens: Budget of its chain: 0 for an empty one, None for the model's own.
+    """
+    return Query(
+        question=probe.question,
+        image=probe.image,
+        options=probe.options,
+        is_thinking=chain_tokens != 0,
+        chain_tokens=chain_tokens or None,
+    )
 
 
 class Output(Record):

@@ -174,6 +174,8 @@ class ScriptedModel:
             chain = " " + " ".join([*said, *steps, f"so the answer is {answer}."])
         if fault == "loop":
             chain = f" {answer} {answer}" * 500
+        if query.chain_tokens is not None:
+            chain = "".join(_WORD.findall(chain)[: query.chain_tokens])
         opens = marks.chain_open if not (marks.template_opens_chain and query.is_thinking) else ""
         closes = "" if fault == "broken_format" else f" {marks.chain_close}"
         before = f"{opens}{chain}{closes}" if marks.writes_chain or chain else ""

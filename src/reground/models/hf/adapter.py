@@ -25,6 +25,7 @@ from transformers import (
     AutoConfig,
     AutoModelForImageTextToText,
     GenerationConfig,
+    LogitsProcessor,
     LogitsProcessorList,
 )
 from transformers.utils import logging as progress
@@ -45,7 +46,7 @@ from reground.models.hf.checkpoint import (
 )
 from reground.models.hf.family import EncodedFrame, Family, family_of
 from reground.models.hf.image_cache import ImageCache
-from reground.models.hf.sampling import SeededSampling, sample_seed
+from reground.models.hf.sampling import ChainLimit, SeededSampling, sample_seed
 from reground.models.prompts import prompt_text
 
 __all__ = ["CutPrompt", "HfModel", "Pass", "load_hf_model", "prompt_tokens"]
@@ -72,6 +73,9 @@ _LOAD_ERRORS = (
 
 #: Parameters under which a model on a CPU runs on one thread.
 _ONE_THREAD_BELOW = 20_000_000
+
+#: What ends a sentence of a chain.
+_STOPS = (".", "!", "?", "\n", "。", "！", "？")
 
 #: Label of positions that carry no loss, as ``transformers`` and ``torch`` have it.
 _NO_LABEL = -100
@@ -302,6 +306,9 @@ class HfModel:
     ) -> list[list[Output]]:
         """Answers in the order of ``queries``, ``num_samples`` each; greedy if ``temperature`` is 0.
 
+        A chain with a budget is closed at the end of the sentence that uses it up, see ``Query.chain_tokens``; its
+        tokens are counted from its opening delimiter on.
+
         Decoding settings that a checkpoint brings along (penalties, top-k and so on) are not used. A sample
         depends on the query and the seed alone, not on the batch it is drawn in; the global random state is
         left as it was.
@@ -325,6 +332,7 @@ class HfModel:
             texts = self._generate_batch(
                 [rows[index] for index, _ in chosen],
                 seeds,
+                self._chain_limits([queries[index] for index, _ in chosen]),
                 max_new_tokens=max_new_tokens,
                 temperature=temperature,
             )
@@ -728,7 +736,13 @@ class HfModel:
 
     @torch.no_grad()
     def _generate_batch(
-        self, rows: Sequence[_Row], seeds: Sequence[int], *, max_new_tokens: int, temperature: float
+        self,
+        rows: Sequence[_Row],
+        seeds: Sequence[int],
+        limits: Sequence[LogitsProcessor],
+        *,
+        max_new_tokens: int,
+        temperature: float,
     ) -> list[Output]:
         settings = GenerationConfig(
             max_new_tokens=max_new_tokens,
@@ -747,9 +761,31 @@ class HfModel:
         batch = self._collate(rows)
         with self._passing_rows(batch, rows):
             ids_BT = self.module.generate(
-                **batch, generation_config=settings, logits_processor=LogitsProcessorList(noise)
+                **batch, generation_config=settings, logits_processor=LogitsProcessorList([*noise, *limits])
             )
         return [self._output(ids) for ids in ids_BT.tolist()]
+
+    def _chain_limits(self, queries: Sequence[Query]) -> list[LogitsProcessor]:
+        """What closes the chains of a batch that have a budget; nothing if none has."""
+        if not self.delimiters.writes_chain or all(query.chain_tokens is None for query in queries):
+            return []
+        tokenizer, marks = self.processor.tokenizer, self.delimiters
+
+        def ids_of(mark: str) -> list[int]:
+            ids: list[int] = tokenizer(mark, add_special_tokens=False)["input_ids"]
+            return ids
+
+        def is_open(ids: list[int]) -> bool:
+            text = tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+            has_begun = marks.template_opens_chain or marks.chain_open in text
+            return has_begun and marks.chain_close not in text and not set(ids) & set(self._end_ids)
+
+        num_opening = 0 if marks.template_opens_chain else len(ids_of(marks.chain_open))
+        budgets = [None if query.chain_tokens is None else num_opening + query.chain_tokens for query in queries]
+        ending = ids_of(marks.chain_close + (marks.answer_open or ""))
+        return [
+            ChainLimit(budgets, ending, lambda token: tokenizer.decode([token]).rstrip(" ").endswith(_STOPS), is_open)
+        ]
 
     def _output(self, ids: list[int]) -> Output:
         ends = [position for position, token in enumerate(ids) if token in self._end_ids]
