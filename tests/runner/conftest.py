@@ -17,7 +17,8 @@ from reground.models.registry import MODELS
 
 
 @pytest.fixture(autouse=True)
-def registered(monkeypatch: pytest.MonkeyPatch) -> None:
+def registered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("REGROUND_CACHE", str(tmp_path / "cache"))
     monkeypatch.setitem(MODELS, "scripted:editable", scripted_world.EDITABLE)
     monkeypatch.setitem(METHODS, "overwrite", scripted_world.OVERWRITE)
     monkeypatch.setitem(METHODS, "tell", scripted_world.TELL)

@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from reground.edits.records import Edit, ImageRef, Probe, Record
 
-__all__ = ["Benchmark", "Card", "ShowsSubjects", "TagsEdits"]
+__all__ = ["Benchmark", "Card", "HasCompanions", "ShowsSubjects", "TagsEdits"]
 
 
 class Card(Record):
@@ -79,4 +79,13 @@ class TagsEdits(Protocol):
             edit: An edit of this benchmark.
             model: The model under test: how often it met a subject in training, say, depends on it.
         """
+        ...
+
+
+@runtime_checkable
+class HasCompanions(Protocol):
+    """A benchmark some of whose edits are about what earlier edits did: they overrule them or go on from them."""
+
+    def companions(self, edit: Edit) -> Sequence[Edit]:
+        """Edits that are put in force before ``edit``, in the same step and in this order; often none."""
         ...

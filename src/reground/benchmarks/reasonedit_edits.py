@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
+from reground.benchmarks.clinic import sentence
 from reground.edits.records import Answer, Edit, ImageRef
 from reground.phantom.language import Claim, ask_fact, statement_text
 from reground.phantom.render import device_uri, finding_uri
@@ -32,7 +33,6 @@ __all__ = [
     "clinic_image",
     "held_out_subjects",
     "new_values",
-    "sentence",
 ]
 
 SplitName = Literal["test", "unseen", "composed", "corrected", "withdrawn", "wrong_fact", "irrelevant_fact"]
@@ -71,11 +71,6 @@ class Case:
     edit: Edit
     companions: tuple[Edit, ...] = ()
     asks_about: Edit | None = None
-
-
-def sentence(text: str) -> str:
-    """The text with a capital first letter."""
-    return text[0].upper() + text[1:]
 
 
 def clinic_answer(text: str) -> Answer:

@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator, Sequence
 from functools import cache
 
+from reground.benchmarks.clinic import sentence
 from reground.benchmarks.phantom import PhantomBenchmark
 from reground.benchmarks.reasonedit_edits import (
     Case,
@@ -13,7 +14,6 @@ from reground.benchmarks.reasonedit_edits import (
     clinic_image,
     held_out_subjects,
     new_values,
-    sentence,
 )
 from reground.edits.records import Edit, Expectation, ImageRef, Probe
 from reground.phantom.language import Claim, ask_fact, chain_for_path, statement_text

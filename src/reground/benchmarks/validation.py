@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from reground.benchmarks.base import Benchmark
+from reground.benchmarks.base import Benchmark, HasCompanions
 from reground.benchmarks.files import EDITS_FILE, PROBES_FILE, scan_folder
 from reground.benchmarks.registry import is_folder_name, open_benchmark
 from reground.benchmarks.rules import edit_misfits, probe_misfits
@@ -105,13 +105,17 @@ def _validate_records(name: str, benchmark: Benchmark) -> Validation:
     defects: list[RegroundError] = []
     edits: dict[str, Edit] = {}
     probes: dict[str, Probe] = {}
+    refs: list[ImageRef | None] = []
     for split in benchmark.card().splits:
         for edit in benchmark.edits(split):
             if edit.id in edits:
                 defects.append(_defect(name, f"edit {edit.id} occurs twice", "each edit once"))
             edits[edit.id] = edit
-            for misfit in edit_misfits(edit):
-                defects.append(_defect(name, f"edit {edit.id}: {misfit.problem}", misfit.accepted))
+            companions = benchmark.companions(edit) if isinstance(benchmark, HasCompanions) else ()
+            refs += [one.image for one in (edit, *companions)]
+            for one in (edit, *companions):
+                for misfit in edit_misfits(one):
+                    defects.append(_defect(name, f"edit {one.id}: {misfit.problem}", misfit.accepted))
             asked = benchmark.probes(edit)
             if not asked:
                 defects.append(_defect(name, f"edit {edit.id} has no probe", "at least one probe an edit"))
@@ -129,7 +133,7 @@ def _validate_records(name: str, benchmark: Benchmark) -> Validation:
                 probes[probe.id] = probe
                 for misfit in probe_misfits(probe):
                     defects.append(_defect(name, f"probe {probe.id}: {misfit.problem}", misfit.accepted))
-    defects += find_image_defects([edit.image for edit in edits.values()])
+    defects += find_image_defects(refs)
     defects += find_image_defects([probe.image for probe in probes.values()])
     return Validation(name, len(edits), len(probes), tuple(defects))
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from pydantic import Field
 
-from reground.benchmarks.base import Benchmark, Card, TagsEdits
+from reground.benchmarks.base import Benchmark, Card, HasCompanions, TagsEdits
 from reground.benchmarks.registry import is_folder_name, open_benchmark
 from reground.benchmarks.validation import find_image_defects
 from reground.edits.records import Edit, Probe, Record
@@ -17,6 +17,7 @@ from reground.models.registry import check_placement, model_entry
 from reground.runner.recipe import Recipe
 
 __all__ = [
+    "Companion",
     "MethodPlan",
     "Plan",
     "Workload",
@@ -24,6 +25,18 @@ __all__ = [
     "load_workload",
     "make_plan",
 ]
+
+
+class Companion(Record):
+    """An edit that is put in force before another one, in the same step.
+
+    Attributes:
+        edit_id: The other one, which the step's probes belong to.
+        edit: The companion.
+    """
+
+    edit_id: str
+    edit: Edit
 
 
 class Workload(Record):
@@ -34,12 +47,14 @@ class Workload(Record):
         edits: In the order of the run.
         probes: By edit id, in the order they are asked.
         tags: By edit id, the tags of edits that have any.
+        companions: By edit id, what is put in force before it; edits without companions are left out.
     """
 
     card: Card
     edits: tuple[Edit, ...]
     probes: Mapping[str, tuple[Probe, ...]]
     tags: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
+    companions: Mapping[str, tuple[Edit, ...]] = Field(default_factory=dict)
 
     def only(self, edit_ids: Iterable[str]) -> Workload:
         """The part about these edits, in their order here."""
@@ -48,8 +63,13 @@ class Workload(Record):
             card=self.card,
             edits=tuple(edit for edit in self.edits if edit.id in wanted),
             probes={edit_id: asked for edit_id, asked in self.probes.items() if edit_id in wanted},
+            companions={edit_id: some for edit_id, some in self.companions.items() if edit_id in wanted},
             tags={edit_id: tags for edit_id, tags in self.tags.items() if edit_id in wanted},
         )
+
+    def applied(self, edit: Edit) -> tuple[Edit, ...]:
+        """Everything a step puts in force for an edit, in order, the edit itself last."""
+        return (*self.companions.get(edit.id, ()), edit)
 
 
 class MethodPlan(Record):
@@ -141,13 +161,22 @@ def load_workload(recipe: Recipe, benchmark: Benchmark | None = None) -> Workloa
             "choose one with --set benchmark.split=NAME.",
         )
     probes = {edit.id: tuple(benchmark.probes(edit)) for edit in edits}
-    refs = [edit.image for edit in edits] + [probe.image for asked in probes.values() for probe in asked]
+    companions = _companions(benchmark, edits)
+    refs = [edit.image for of_edit in ((edits,), companions.values()) for some in of_edit for edit in some]
+    refs += [probe.image for asked in probes.values() for probe in asked]
     # Whether an address can be rendered is known of a registered benchmark, not of the user's own folder.
     is_registered = not is_folder_name(choice.name)
     for error in find_image_defects(refs, only_files=is_registered):
         raise error
     tags = {edit.id: benchmark.tags(edit, recipe.model) for edit in edits} if isinstance(benchmark, TagsEdits) else {}
-    return Workload(card=benchmark.card(), edits=edits, probes=probes, tags=tags)
+    return Workload(card=benchmark.card(), edits=edits, probes=probes, tags=tags, companions=companions)
+
+
+def _companions(benchmark: Benchmark, edits: Sequence[Edit]) -> dict[str, tuple[Edit, ...]]:
+    if not isinstance(benchmark, HasCompanions):
+        return {}
+    found = {edit.id: tuple(benchmark.companions(edit)) for edit in edits}
+    return {edit_id: companions for edit_id, companions in found.items() if companions}
 
 
 def make_plan(recipe: Recipe, workload: Workload) -> Plan:

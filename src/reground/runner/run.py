@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypedDict
 
 from reground.benchmarks.base import Benchmark
 from reground.benchmarks.registry import is_folder_name
@@ -32,6 +33,7 @@ from reground.methods.base import EditCost, EditedModel, Editor
 from reground.methods.registry import create_config, create_editor, find_artifact, method_entry
 from reground.models.base import Model, Output, Query, probe_query
 from reground.models.registry import load_model
+from reground.runner.belief_cache import BeliefCache
 from reground.runner.journal import Journal, lock_directory, read_beliefs, read_rows
 from reground.runner.manifest import (
     MANIFEST_FILE,
@@ -41,12 +43,13 @@ from reground.runner.manifest import (
     read_manifest,
     write_manifest,
 )
-from reground.runner.plan import Workload, check_capabilities, load_workload
+from reground.runner.plan import Companion, Workload, check_capabilities, load_workload
 from reground.runner.recipe import Recipe
 from reground.runner.schedules import REFERENCE, Step, reference_steps, single_steps
 from reground.runner.zero_shot import ZeroShotRecord, ask_zero_shot
 
 __all__ = [
+    "COMPANIONS_FILE",
     "EDITS_FILE",
     "PROBES_FILE",
     "SUMMARY_FILE",
@@ -58,6 +61,7 @@ __all__ = [
     "start_run",
 ]
 
+COMPANIONS_FILE = "companions.jsonl"
 EDITS_FILE = "edits.jsonl"
 PROBES_FILE = "probes.jsonl"
 SUMMARY_FILE = "summary.json"
@@ -174,6 +178,15 @@ def resume_run(
         return _Run(folder, manifest, workload, load or _loader(recipe), None, on_progress).finish()
 
 
+class _Sampling(TypedDict):
+    """How beliefs are sampled, as ``Model.generate`` takes it."""
+
+    max_new_tokens: int
+    temperature: float
+    num_samples: int
+    seed: int
+
+
 @dataclass(frozen=True)
 class _Said:
     """What the unedited model said to one question."""
@@ -212,6 +225,7 @@ class _Run:
             "recipe": manifest.recipe_digest,
         }
         self._method_versions: dict[str, dict[str, str]] = {}
+        self._beliefs = BeliefCache(manifest.model, self._versions)
         self._journal = Journal(folder)
 
     def finish(self) -> RunResult:
@@ -247,6 +261,13 @@ class _Run:
         """Edits, probes and tags beside the rows; written anew when a run goes on, since a copy may be damaged."""
         probes = [probe for edit in self._workload.edits for probe in self._workload.probes[edit.id]]
         write_records(self._folder / EDITS_FILE, self._workload.edits)
+        companions = [
+            Companion(edit_id=edit.id, edit=companion)
+            for edit in self._workload.edits
+            for companion in self._workload.companions.get(edit.id, ())
+        ]
+        if companions:
+            write_records(self._folder / COMPANIONS_FILE, companions)
         write_records(self._folder / PROBES_FILE, probes)
         if self._workload.tags:
             write_atomically(self._folder / TAGS_FILE, json.dumps(self._workload.tags, indent=0) + "\n")
@@ -282,7 +303,11 @@ class _Run:
         probe_of = {probe.id: probe for probes in self._workload.probes.values() for probe in probes}
         for row in read_rows(self._folder):
             if row.phase == "before" and row.probe_id in probe_of and row.raw is not None and row.trace:
-                self._said[self._key(probe_query(probe_of[row.probe_id]))] = _Said(row.raw, row.trace)
+                self._said[self._key(self._query(probe_of[row.probe_id]))] = _Said(row.raw, row.trace)
+
+    def _query(self, probe: Probe) -> Query:
+        """What a model is asked for a probe, its chain as long as the protocol lets it be."""
+        return probe_query(probe, self._recipe.protocol.chain_tokens)
 
     def _key(self, query: Query) -> str:
         """What a question to the unedited model is known by: its content, the image's bytes included."""
@@ -299,14 +324,14 @@ class _Run:
         probes = self._workload.probes[step.edit.id]
         stage = "generate"
         try:
-            queries = [probe_query(probe) for probe in probes]
+            queries = [self._query(probe) for probe in probes]
             new = {self._key(query): query for query in queries}
             new = {key: query for key, query in new.items() if key not in self._said}
             start = time.perf_counter()
             outputs = self._generate(self._model, list(new.values()))
             seconds = time.perf_counter() - start
             for key, output in zip(new, outputs, strict=True):
-                self._said[key] = _Said(output.text, _read(output, self._model))
+                self._said[key] = _Said(output.text, self._read(output, self._model))
             said = [self._said[self._key(query)] for query in queries]
             # Answers taken from the cache cost nothing here; they are charged at the price of the others.
             is_measured = 2 * len(new) >= len(queries) > 0
@@ -330,13 +355,17 @@ class _Run:
     def _believes(self, edit: Edit) -> Belief:
         protocol = self._recipe.protocol
         seed = self._seed(edit)
-        (samples,) = self._model.generate(
-            [Query(question=edit.question, image=edit.image, options=edit.options)],
+        query = Query(question=edit.question, image=edit.image, options=edit.options)
+        settings = _Sampling(
             max_new_tokens=protocol.max_new_tokens,
             temperature=protocol.belief_temperature,
             num_samples=protocol.belief_samples,
             seed=seed,
         )
+        samples = self._beliefs.find(query, **settings)
+        if samples is None:
+            (samples,) = self._model.generate([query], **settings)
+            self._beliefs.keep(query, samples, **settings)
         return Belief(
             edit_id=edit.id,
             model=self._manifest.model.name,
@@ -361,13 +390,14 @@ class _Run:
         if self._is_restored(step) is False:
             self._reload(step)
         try:
-            edited = self._editors[step.method].apply(self._model, [step.edit], seed=self._seed(step.edit))
+            made = self._workload.applied(step.edit)
+            edited = self._editors[step.method].apply(self._model, made, seed=self._seed(step.edit))
             cost = edited.cost
             stage = "generate"
             start = time.perf_counter()
-            outputs = self._generate(edited, [probe_query(probe) for probe in probes])
+            outputs = self._generate(edited, [self._query(probe) for probe in probes])
             timings = Timings(apply_s=cost.apply_s, generate_s=time.perf_counter() - start)
-            traces = [_read(output, edited) for output in outputs]
+            traces = [self._read(output, edited) for output in outputs]
             stage = "score"
             tf = self._score(edited, probes)
             forced = self._force(edited, probes)
@@ -429,9 +459,12 @@ class _Run:
             )
 
     def _checked_queries(self, edit: Edit) -> list[Query]:
-        """What a restored model must answer as before: the edit's own question, and two of its probes."""
+        """What a restored model must answer as before: the question of each edit, and two of its probes."""
         probes = self._workload.probes[edit.id]
-        queries = [Query(question=edit.question, image=edit.image, options=edit.options)]
+        queries = [
+            Query(question=one.question, image=one.image, options=one.options)
+            for one in reversed(self._workload.applied(edit))
+        ]
         for query in [probe_query(probe) for probe in (*probes[:1], *probes[-1:])]:
             if query not in queries:
                 queries.append(query)
@@ -449,6 +482,9 @@ class _Run:
         )
         return [outputs[0] for outputs in samples]
 
+    def _read(self, output: Output, model: Model) -> Trace:
+        return _read(output, model, is_thinking=self._recipe.protocol.chain_tokens != 0)
+
     def _score(self, model: Model, probes: Sequence[Probe]) -> list[float | None]:
         """Teacher-forced share of each probe's expected answer; None where none is expected."""
         found: list[float | None] = [None] * len(probes)
@@ -460,7 +496,7 @@ class _Run:
         if "score" not in model.capabilities or not asked:
             return found
         targets = [answer.text for _, _, answer in asked if answer is not None]
-        scores = model.score([probe_query(probe) for _, probe, _ in asked], targets)
+        scores = model.score([self._query(probe) for _, probe, _ in asked], targets)
         for (index, _, _), score in zip(asked, scores, strict=True):
             found[index] = score.top1_share
         return found
@@ -470,13 +506,13 @@ class _Run:
         found: list[ForcedTarget | None] = [None] * len(probes)
         if not self._recipe.protocol.keeps_forced_tokens or "score" not in model.capabilities:
             return found
-        said = [self._said.get(self._key(probe_query(probe))) for probe in probes]
+        said = [self._said.get(self._key(self._query(probe))) for probe in probes]
         targets = [
             forced_target(probe, words.trace if words is not None else None)
             for probe, words in zip(probes, said, strict=True)
         ]
         fed = [(index, text) for index, text in enumerate(targets) if text is not None]
-        scores = model.score([probe_query(probes[index]) for index, _ in fed], [text for _, text in fed])
+        scores = model.score([self._query(probes[index]) for index, _ in fed], [text for _, text in fed])
         for (index, text), score in zip(fed, scores, strict=True):
             if score.top_ids:
                 found[index] = ForcedTarget(text=text, target_ids=score.target_ids, top_ids=score.top_ids)
@@ -516,6 +552,7 @@ class _Run:
             trace=trace,
             tf=tf,
             forced=forced,
+            chain_tokens=self._recipe.protocol.chain_tokens,
             timings=timings or Timings(),
             peak_bytes=cost.peak_bytes if cost else None,
             stored_bytes=cost.stored_bytes if cost else None,
@@ -556,8 +593,14 @@ class _Run:
         return summary
 
 
-def _read(output: Output, model: Model) -> Trace:
-    return parse_trace(output.text, model.delimiters, num_tokens=output.num_tokens, is_truncated=output.is_truncated)
+def _read(output: Output, model: Model, *, is_thinking: bool = True) -> Trace:
+    return parse_trace(
+        output.text,
+        model.delimiters,
+        num_tokens=output.num_tokens,
+        is_truncated=output.is_truncated,
+        is_thinking=is_thinking,
+    )
 
 
 def _failure(stage: str, error: Exception) -> Failure:
