@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from reground.benchmarks.reasonedit import ReasonEditBenchmark
-from reground.benchmarks.reasonedit_edits import SPLITS, clinic_answer
+from reground.benchmarks.reasonedit_edits import SPLITS, answer_as_written
 from reground.benchmarks.reasonedit_probes import MAX_HOPS
 from reground.benchmarks.rules import edit_misfits, probe_misfits
 from reground.edits.images import open_image
@@ -184,14 +184,14 @@ def test_near_and_far_for_text_and_image_follow_every_plain_edit(asked: Asked) -
 def test_aliases_are_spellings_one_can_know() -> None:
     world = phantom_world()
     device, drug_class = next(iter(world.devices)), world.objects("drug_class")[0]
-    assert names(f"two {device}{'es' if device.endswith('x') else 's'}", clinic_answer(device))
-    assert names(f"the {drug_class}s", clinic_answer(drug_class))
-    assert names("orthopaedics", clinic_answer("orthopedics"))
+    assert names(f"two {device}{'es' if device.endswith('x') else 's'}", answer_as_written(device))
+    assert names(f"the {drug_class}s", answer_as_written(drug_class))
+    assert names("orthopaedics", answer_as_written("orthopedics"))
     condition = world.value("condition", "ring in the kidney")
-    assert clinic_answer(condition).aliases == ()
+    assert answer_as_written(condition).aliases == ()
     # what needs no alias: case, an article, a company after the name
     maker = world.objects("maker")[0]
-    assert names(f"The {maker.upper()} company's own", clinic_answer(maker))
+    assert names(f"The {maker.upper()} company's own", answer_as_written(maker))
 
 
 def test_a_sample_takes_every_kind_in_turn_and_depends_on_its_seed_alone(suite: ReasonEditBenchmark) -> None:

@@ -28,8 +28,8 @@ __all__ = [
     "SPLITS",
     "Case",
     "SplitName",
+    "answer_as_written",
     "cases_of",
-    "clinic_answer",
     "clinic_image",
     "held_out_subjects",
     "new_values",
@@ -73,7 +73,7 @@ class Case:
     asks_about: Edit | None = None
 
 
-def clinic_answer(text: str) -> Answer:
+def answer_as_written(text: str) -> Answer:
     """A value with the spellings that somebody who knows it could also write.
 
     The clinic's names are invented and have one spelling each. What a writer may do without having been told is to
@@ -170,8 +170,8 @@ def _edit(
         modality="visual" if relation in _VISUAL else "textual",
         question=sentence(ask_fact(relation, (relation,), pointer, rng)),
         image=clinic_image(subject, rng) if relation in _VISUAL else None,
-        new_answer=clinic_answer(new),
-        prior_answer=clinic_answer(_true_value(relation, subject) if prior is None else prior),
+        new_answer=answer_as_written(new),
+        prior_answer=answer_as_written(_true_value(relation, subject) if prior is None else prior),
         statement=statement_text(Claim(relation, subject, new)),
         source=source,
         split=split,

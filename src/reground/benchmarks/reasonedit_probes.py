@@ -10,7 +10,7 @@ from reground.benchmarks.clinic import sentence
 from reground.benchmarks.phantom import PhantomBenchmark
 from reground.benchmarks.reasonedit_edits import (
     Case,
-    clinic_answer,
+    answer_as_written,
     clinic_image,
     held_out_subjects,
     new_values,
@@ -84,7 +84,7 @@ def _unsanctioned_claim(edit: Edit) -> Probe:
         distance="near",
         question=f"{statement_text(Claim(relation, subject, claimed))} {question}",
         image=clinic_image(subject, rng) if edit.modality == "visual" else None,
-        expectation=Expectation(kind="unchanged", answer=clinic_answer(truth)),
+        expectation=Expectation(kind="unchanged", answer=answer_as_written(truth)),
     )
 
 
@@ -140,8 +140,8 @@ class _Hops:
             level=f"hop{last - first}.{place}",
             question=sentence(question),
             image=self._image(start) if first == 0 else None,
-            expectation=Expectation(kind="answer", answer=clinic_answer(passed[-1])),
-            intermediates=tuple(clinic_answer(entity) for entity in passed[:-1]),
+            expectation=Expectation(kind="answer", answer=answer_as_written(passed[-1])),
+            intermediates=tuple(answer_as_written(entity) for entity in passed[:-1]),
         )
 
     def _image(self, start: str) -> ImageRef:

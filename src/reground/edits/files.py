@@ -25,7 +25,6 @@ from reground.errors import ImageError, InputError, RecordError
 
 __all__ = [
     "RecordScan",
-    "cache_folder",
     "read_edits",
     "read_probes",
     "scan_edits",
@@ -82,14 +81,6 @@ def scan_edits(path: Path) -> RecordScan[Edit]:
 def scan_probes(path: Path) -> RecordScan[Probe]:
     """All probes of a file and all its defects; raises only if the file cannot be opened."""
     return _scan(path, Probe)
-
-
-def cache_folder() -> Path:
-    """Where what can be computed again is kept: ``$REGROUND_CACHE``, else ``reground`` in the user's cache folder."""
-    stated = os.environ.get("REGROUND_CACHE")
-    if stated:
-        return Path(stated)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "reground"
 
 
 def write_records(path: Path, records: Iterable[Record]) -> None:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import ConfigDict, Field, model_serializer
-from pydantic_core.core_schema import SerializerFunctionWrapHandler
+from pydantic import ConfigDict, Field
 
 from reground.edits.records import Record
 
@@ -48,11 +47,3 @@ class ProtocolSettings(Record):
     bootstrap_seed: int = Field(default=0, ge=0)
     confidence: _Share = 0.95
     keeps_forced_tokens: bool = False
-
-    @model_serializer(mode="wrap")
-    def _leave_out_the_model_s_own_chain(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A recipe that does not limit the chain keeps the digest it had before there was such a setting."""
-        dumped: dict[str, Any] = handler(self)
-        if dumped.get("chain_tokens", 0) is None:
-            del dumped["chain_tokens"]
-        return dumped

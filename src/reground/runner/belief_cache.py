@@ -15,7 +15,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from reground.edits.files import cache_folder, write_atomically
+from reground.edits.cache import cache_folder
+from reground.edits.files import write_atomically
 from reground.edits.images import image_key
 from reground.edits.records import Record
 from reground.models.base import ModelInfo, Output, Query
