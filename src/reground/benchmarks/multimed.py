@@ -132,7 +132,7 @@ class MultiMedBenchmark:
             counts |= Counter({f"edits.test.frequency.{model}.{name}": number for name, number in bins.items()})
         for probe in probes:
             counts[".".join(filter(None, ("probes.test", probe.kind, probe.distance, probe.level)))] += 1
-        ids = "\n".join(record.id for record in (*edits, *probes))
+        ids = "\n".join([*(edit.id for edit in edits), *(probe.id for probe in probes)])
         return Card(
             name="multimed",
             version="1",
