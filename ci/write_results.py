@@ -1,0 +1,56 @@
+"""Put the committed results into the pages that show them.
+
+python ci/write_results.py          write
+python ci/write_results.py --check  fail if a page says something else
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+
+from reground.evaluation.results import Summary, read_summary
+from reground.reports.tables import print_summary
+
+ROOT = Path(__file__).parent.parent
+
+
+def as_printed(summary: Summary) -> str:
+    """What `reground run show` prints, in a window of 120 columns."""
+    paper = io.StringIO()
+    print_summary(summary, Console(file=paper, width=120, no_color=True, legacy_windows=False))
+    lines = "\n".join(line.rstrip() for line in paper.getvalue().strip().splitlines())
+    return f"```text\n{lines}\n```\n"
+
+
+#: page, recipe, and how its result is shown between the comments that name the recipe
+PAGES: tuple[tuple[str, str, Callable[[Summary], str]], ...] = (("README.md", "quickstart", as_printed),)
+
+
+def shown(page: Path, recipe: str, show: Callable[[Summary], str]) -> str:
+    """The page with the result of a recipe in it."""
+    result = ROOT / "docs" / "results" / recipe / "summary.json"
+    link = result.relative_to(page.parent)
+    block = f"{show(read_summary(result))}\nThis is [{link}]({link}), as the recipe `{recipe}` wrote it.\n"
+    place = re.compile(rf"(<!-- {recipe} -->\n).*?(<!-- /{recipe} -->)", re.DOTALL)
+    return place.sub(lambda match: match[1] + block + match[2], page.read_text(encoding="utf-8"))
+
+
+def main() -> int:
+    is_check, is_same = "--check" in sys.argv, True
+    for name, recipe, show in PAGES:
+        page = ROOT / name
+        new = shown(page, recipe, show)
+        is_same &= new == page.read_text(encoding="utf-8")
+        if not is_check:
+            page.write_text(new, encoding="utf-8")
+    return 0 if is_same or not is_check else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
