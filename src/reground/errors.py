@@ -102,6 +102,7 @@ class RecordError(InputError):
     Args:
         tried, accepted, next_step: As for every error.
         file, line, field: Where the defect is; None where it is not in one line or not in one field.
+        kind: What a check of the file counts it under.
     """
 
     def __init__(
@@ -113,11 +114,13 @@ class RecordError(InputError):
         file: str | None = None,
         line: int | None = None,
         field: str | None = None,
+        kind: str = "unsound_record",
     ) -> None:
         super().__init__(tried, accepted, next_step)
         self.file = file
         self.line = line
         self.field = field
+        self.kind = kind
 
 
 class ImageError(InputError):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol, runtime_checkable
 
 from reground.edits.records import Edit, ImageRef, Probe, Record
 
-__all__ = ["Benchmark", "Card", "HasCompanions", "ShowsSubjects", "TagsEdits"]
+__all__ = ["Benchmark", "Card", "HasCompanions", "NeedsImages", "ShowsSubjects", "TagsEdits"]
 
 
 class Card(Record):
@@ -88,4 +88,17 @@ class HasCompanions(Protocol):
 
     def companions(self, edit: Edit) -> Sequence[Edit]:
         """Edits that are put in force before ``edit``, in the same step and in this order; often none."""
+        ...
+
+
+@runtime_checkable
+class NeedsImages(Protocol):
+    """A benchmark whose images are published beside its records, and may not have been fetched."""
+
+    def require_images(self, refs: Iterable[ImageRef | None]) -> None:
+        """Refuse to run while image files are missing.
+
+        Raises:
+            ImageError: Says how many, names some, and where they are to be had.
+        """
         ...

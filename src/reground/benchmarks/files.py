@@ -16,7 +16,7 @@ from reground.edits.images import image_key
 from reground.edits.records import Edit, ImageRef, Probe
 from reground.errors import ImageError, InputError, RecordError, nearest
 
-__all__ = ["EDITS_FILE", "PROBES_FILE", "FilesBenchmark", "scan_folder"]
+__all__ = ["EDITS_FILE", "PROBES_FILE", "FilesBenchmark", "choose_edits", "scan_folder"]
 
 EDITS_FILE = "edits.jsonl"
 PROBES_FILE = "probes.jsonl"
@@ -70,21 +70,35 @@ class FilesBenchmark:
         )
 
     def edits(self, split: str, limit: int | None = None, seed: int = 0) -> Sequence[Edit]:
-        found = [edit for edit in self._edits if edit.split == split]
-        if not found:
-            known = sorted({edit.split for edit in self._edits})
-            near = nearest(split, known)
-            raise InputError(
-                f"benchmark {str(self._folder)!r} has no split {split!r}.",
-                ", ".join(known),
-                f"did you mean {near!r}?" if near else "choose one with --set benchmark.split=NAME.",
-            )
-        if limit is None or limit >= len(found):
-            return tuple(found)
-        return tuple(found[i] for i in sorted(random.Random(seed).sample(range(len(found)), limit)))
+        return choose_edits(self._edits, split, limit, seed, str(self._folder))
 
     def probes(self, edit: Edit) -> Sequence[Probe]:
         return tuple(self._probes[edit.id])
+
+
+def choose_edits(edits: Sequence[Edit], split: str, limit: int | None, seed: int, name: str) -> tuple[Edit, ...]:
+    """The edits of a split, or a sample of ``limit`` of them that depends on ``seed`` alone.
+
+    Args:
+        edits: Of every split.
+        split, limit, seed: See ``Benchmark.edits``.
+        name: The benchmark, for the message.
+
+    Raises:
+        InputError: No such split.
+    """
+    found = [edit for edit in edits if edit.split == split]
+    if not found:
+        known = sorted({edit.split for edit in edits})
+        near = nearest(split, known)
+        raise InputError(
+            f"benchmark {name!r} has no split {split!r}.",
+            ", ".join(known),
+            f"did you mean {near!r}?" if near else "choose one with --set benchmark.split=NAME.",
+        )
+    if limit is None or limit >= len(found):
+        return tuple(found)
+    return tuple(found[i] for i in sorted(random.Random(seed).sample(range(len(found)), limit)))
 
 
 def _content_of(ref: ImageRef) -> str:

@@ -16,15 +16,20 @@ app = typer.Typer(help="Edits and probes.", no_args_is_help=True)
 app.add_typer(build.app, name="build")
 app.command("check-sheet")(build.check_sheet)
 
-_Name = Annotated[str, typer.Argument(help="Registered name, or a folder with edits.jsonl and probes.jsonl.")]
+_Name = Annotated[str, typer.Argument(help="Registered name, FORMAT:PATH, or a folder of records.")]
 
 
 @app.command("list")
 def list_benchmarks(as_json: AsJson = False) -> None:
-    """List the benchmarks. A folder of one's own is a benchmark too."""
+    """List the benchmarks, and the formats of published data sets. A folder of one's own is a benchmark too."""
+    from reground.benchmarks.published.formats import FORMATS
     from reground.benchmarks.registry import BENCHMARKS
 
-    print_records([{"name": name, "summary": entry.summary} for name, entry in BENCHMARKS.items()], as_json=as_json)
+    listed = [{"name": name, "summary": entry.summary} for name, entry in BENCHMARKS.items()]
+    listed += [
+        {"name": f"{name}:PATH", "summary": f"{entry.title}, {entry.licence}."} for name, entry in FORMATS.items()
+    ]
+    print_records(listed, as_json=as_json)
 
 
 @app.command("show")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -35,6 +36,9 @@ def start(
     recipe: Annotated[str, typer.Argument(help="Name of a built-in recipe, or a YAML file.")],
     out: Annotated[Path | None, typer.Option(help="Run directory, new or empty.", show_default="runs/RECIPE")] = None,
     overrides: Overrides = None,
+    image_root: Annotated[
+        str | None, typer.Option(help="Folder of a published data set's images; as --set benchmark.image_root=DIR.")
+    ] = None,
     executor: Annotated[str, typer.Option(help="Where steps are done: local.")] = "local",
     is_dry: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost; load nothing.")] = False,
     is_quiet: Quiet = False,
@@ -45,7 +49,8 @@ def start(
 
     if executor != "local":
         raise RecipeError(f"unknown executor {executor!r}.", "local", "leave --executor out.")
-    chosen = load_recipe(recipe, overrides or ())
+    rooted = [] if image_root is None else [f"benchmark.image_root={json.dumps(image_root)}"]
+    chosen = load_recipe(recipe, [*(overrides or ()), *rooted])
     if is_dry:
         if out is not None:
             from reground.runner.run import require_empty

@@ -23,12 +23,13 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from reground.edits.records import ImageRef
 from reground.errors import ImageError, RegroundError
 
-__all__ = ["MAX_PIXELS", "image_key", "is_file_address", "open_image"]
+__all__ = ["MAX_PIXELS", "find_file", "image_key", "is_file_address", "open_image"]
 
 #: A larger image is refused before it is decoded: 64 megapixels are 192 MB of RGB.
 MAX_PIXELS = 64_000_000
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]+):", re.IGNORECASE)
+_DRIVE = re.compile(r"[a-z]:[/\\]", re.IGNORECASE)
 _NEXT = "correct the path, or restore the file."
 _READABLE = "a file Pillow can read (PNG, JPEG, TIFF, WebP, BMP, ...), whole and at most 64 megapixels"
 # What Pillow and its decoders raise on damaged input.
@@ -118,8 +119,34 @@ def _scheme(address: str) -> str | None:
     )
 
 
+def find_file(address: str, folder: str | None) -> Path:
+    """Where the file of an address is: as written or, for a path of another machine, below ``folder``.
+
+    An absolute path that does not exist is looked up in the folder by its last parts, the most parts first:
+    ``/home/other/images/1.png`` is taken to be ``FOLDER/images/1.png`` or else ``FOLDER/1.png``.
+
+    Returns:
+        The path to open; if there is no such file, the path as written.
+    """
+    written = Path(folder or ".") / address
+    if folder is None or not (address.startswith("/") or _DRIVE.match(address)) or _is_file(written):
+        return written
+    parts = [part for part in re.split(r"[/\\]", _DRIVE.sub("", address)) if part]
+    if ".." in parts:
+        return written
+    below = (Path(folder, *parts[start:]) for start in range(len(parts)))
+    return next((path for path in below if _is_file(path)), written)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name no file can have; opening it says so
+        return False
+
+
 def _read_file(address: str, folder: str | None) -> bytes:
-    path = Path(folder or ".") / address
+    path = find_file(address, folder)
     try:
         return path.read_bytes()
     except FileNotFoundError as error:

@@ -56,11 +56,12 @@ def is_blank(text: str) -> bool:
 
 
 def _refuse_blank(text: str) -> str:
-    if is_blank(text):
+    if not text[:1].isalnum() and is_blank(text):
         raise PydanticCustomError("blank_text", "text that is not empty")
     return text
 
 
+#: Text that can be seen, without the white space around it.
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1), AfterValidator(_refuse_blank)]
 Modality = Literal["visual", "textual"]
 ProbeKind = Literal["reliability", "generality", "portability", "text_locality", "image_locality"]

@@ -65,7 +65,7 @@ class Manifest(Record):
         model: What the model said of itself.
         card: The benchmark's card; with a zero-shot filter its counts say how many edits were asked and kept.
         zero_shot: What the zero-shot filter let through, and which model it asked; None without one.
-        benchmark_folder: Where a benchmark that is a folder was read from.
+        benchmark_folder: Where a benchmark that is a folder or a published data set was read from.
         num_edits: Edits in the run.
         num_probes: Probes in the run.
         host: The machine.

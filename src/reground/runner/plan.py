@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from pydantic import Field
 
-from reground.benchmarks.base import Benchmark, Card, HasCompanions, TagsEdits
+from reground.benchmarks.base import Benchmark, Card, HasCompanions, NeedsImages, TagsEdits
 from reground.benchmarks.registry import is_folder_name, open_benchmark
 from reground.benchmarks.validation import find_image_defects
 from reground.edits.records import Edit, Probe, Record
@@ -151,7 +151,7 @@ def load_workload(recipe: Recipe, benchmark: Benchmark | None = None) -> Workloa
         ImageError: An image file is missing or cannot be read.
     """
     choice = recipe.benchmark
-    benchmark = benchmark or open_benchmark(choice.name)
+    benchmark = benchmark or open_benchmark(choice.name, choice.image_root)
     limit = None if choice.zero_shot_filter else choice.limit
     edits = tuple(benchmark.edits(choice.split, limit, choice.seed))
     if not edits:
@@ -164,6 +164,8 @@ def load_workload(recipe: Recipe, benchmark: Benchmark | None = None) -> Workloa
     companions = _companions(benchmark, edits)
     refs = [edit.image for of_edit in ((edits,), companions.values()) for some in of_edit for edit in some]
     refs += [probe.image for asked in probes.values() for probe in asked]
+    if isinstance(benchmark, NeedsImages):
+        benchmark.require_images(refs)
     # Whether an address can be rendered is known of a registered benchmark, not of the user's own folder.
     is_registered = not is_folder_name(choice.name)
     for error in find_image_defects(refs, only_files=is_registered):

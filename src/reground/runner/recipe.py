@@ -31,12 +31,14 @@ class BenchmarkChoice(Record):
     """Which edits of which benchmark. In YAML its name alone will do.
 
     Attributes:
-        name: A registered name, or a folder with ``edits.jsonl`` and ``probes.jsonl``.
+        name: A registered name, ``FORMAT:PATH`` of a published data set, or a folder with ``edits.jsonl`` and
+            ``probes.jsonl``.
         split: Which split.
         limit: At most so many edits; None: all of the split.
         seed: Seed of the sample that ``limit`` takes.
         zero_shot_filter: Whether only edits count whose question the unedited model gets wrong; ``limit`` then is the
             number of those, taken in the order of the whole split.
+        image_root: Folder of a published data set's images; None: that of its records.
     """
 
     name: _Name
@@ -44,6 +46,7 @@ class BenchmarkChoice(Record):
     limit: Annotated[int, Field(ge=1, strict=True)] | None = None
     seed: int = Field(default=0, ge=0, strict=True)
     zero_shot_filter: bool = Field(default=False, strict=True)
+    image_root: _Name | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -94,8 +97,16 @@ class Recipe(Record):
 
     @property
     def digest(self) -> str:
-        """Short hash of everything the recipe says."""
-        return content_id("c", self.model_dump(mode="json"))
+        """Short hash of everything the recipe says, but where on this machine the images lie."""
+        return content_id("c", self.model_dump(mode="json", exclude={"benchmark": {"image_root"}}))
+
+    @property
+    def placed(self) -> Recipe:
+        """The same recipe with an image root that holds in every working directory."""
+        if self.benchmark.image_root is None:
+            return self
+        root = str(Path(self.benchmark.image_root).absolute())
+        return self.model_copy(update={"benchmark": self.benchmark.model_copy(update={"image_root": root})})
 
 
 def recipe_names() -> tuple[str, ...]:

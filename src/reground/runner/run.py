@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TypedDict
 
 from reground.benchmarks.base import Benchmark
-from reground.benchmarks.registry import is_folder_name
+from reground.benchmarks.registry import absolute_name
 from reground.edits.files import write_atomically, write_records
 from reground.edits.images import image_key
 from reground.edits.records import Edit, Failure, ForcedTarget, Phase, Probe, Row, Timings, Trace, content_id
@@ -106,6 +106,7 @@ def start_run(
     """
     require_empty(folder)
     check_capabilities(recipe)
+    recipe = recipe.placed
     workload = load_workload(recipe, benchmark)
     load = load or _loader(recipe)
     model = load()
@@ -120,7 +121,7 @@ def start_run(
         workload.card,
         num_edits=len(workload.edits),
         num_probes=sum(map(len, workload.probes.values())),
-        benchmark_folder=str(Path(name).absolute()) if benchmark is None and is_folder_name(name) else None,
+        benchmark_folder=absolute_name(name) if benchmark is None else None,
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
         zero_shot=zero_shot,
     )

@@ -1,0 +1,3 @@
+"""Loaders for the data sets the field publishes, one file each."""
+
+__all__: list[str] = []

@@ -1,0 +1,113 @@
+"""Which published formats can be read. Listing them imports no loader."""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from reground.benchmarks.published.base import Loader
+from reground.errors import InputError, UnknownNameError
+
+__all__ = ["FORMATS", "PublishedFormat", "create_loader", "find_format", "require_format", "split_name"]
+
+_NAMED = re.compile(r"([a-z][a-z0-9_-]+):(?!//)(.*)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class PublishedFormat:
+    """One line of the registry.
+
+    Attributes:
+        loader: ``module:Class``, made without arguments when a file is read.
+        title: The data set as its authors call it.
+        licence: Under which terms it is published.
+        home: Where records and images are published.
+        revision: The revision the loader was run on, or what it was written from.
+        counts: Published number of records, by file name.
+    """
+
+    loader: str
+    title: str
+    licence: str
+    home: str
+    revision: str
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+_HERE = "reground.benchmarks.published"
+
+FORMATS: dict[str, PublishedFormat] = {
+    "vlkeb": PublishedFormat(
+        f"{_HERE}.vlkeb:VlkebLoader",
+        title="VLKEB (Huang et al., NeurIPS 2024)",
+        licence="BSD-3-Clause",
+        home="https://huggingface.co/datasets/HymanH/VLKEB-data",
+        revision="eval_edit_onehop.json as pinned by its checksum; the other files by their loader's layout",
+        counts={"train.json": 5000, "eval.json": 3174, "eval_edit_onehop.json": 1278, "eval_multihop.json": 1278},
+    ),
+    "mmedit": PublishedFormat(
+        f"{_HERE}.mmedit:MmeditLoader",
+        title="MMEdit: E-VQA and E-IC (Cheng et al., EMNLP 2023)",
+        licence="MIT (records); images under the terms of COCO",
+        home="https://github.com/zjunlp/EasyEdit/blob/main/examples/MMEdit.md",
+        revision="vqa_eval.json and caption_eval_edit.json as pinned by their checksums",
+        counts={
+            "vqa_train.json": 6345,
+            "vqa_eval.json": 2093,
+            "caption_train_edit.json": 2849,
+            "caption_eval_edit.json": 1000,
+        },
+    ),
+}
+
+
+def split_name(name: str) -> tuple[str, Path] | None:
+    """The format and the path of a benchmark named ``FORMAT:PATH``; None for a name of another form.
+
+    Raises:
+        UnknownNameError: It is of this form, and there is no such format.
+        InputError: The path is missing.
+    """
+    match = _NAMED.fullmatch(name)
+    if match is None or Path(name).exists():
+        return None
+    format_name, path = match.groups()
+    require_format(format_name)
+    if not path:
+        raise InputError(f"benchmark {name!r} names no file.", f"{format_name}:PATH", "add the path of its file.")
+    return format_name, Path(path)
+
+
+def require_format(name: str) -> PublishedFormat:
+    """A format by its name.
+
+    Raises:
+        UnknownNameError: There is none; the nearest is suggested.
+    """
+    if name not in FORMATS:
+        raise UnknownNameError("benchmark format", name, FORMATS)
+    return FORMATS[name]
+
+
+def create_loader(name: str) -> Loader:
+    """The loader of a format.
+
+    Raises:
+        UnknownNameError: There is no such format.
+    """
+    module, _, attribute = require_format(name).loader.partition(":")
+    loader: Loader = getattr(importlib.import_module(module), attribute)()
+    return loader
+
+
+def find_format(path: Path) -> str | None:
+    """The format that publishes a file of this name, or a folder with files of its names; None if none or several do.
+
+    ``train.json`` and ``eval.json`` are the names of more than one set.
+    """
+    names = {path.name} if path.is_file() else {file.name for file in path.glob("*.json*")}
+    found = [name for name, entry in FORMATS.items() if names & entry.counts.keys()]
+    return found[0] if len(found) == 1 else None
