@@ -390,12 +390,14 @@ def test_validate_counts_every_defect(tmp_path: Path) -> None:
     write_benchmark(tmp_path / "data", make_edit(), make_edit("x"))
     name = str(tmp_path / "data")
     sound = call("benchmarks", "validate", name)
-    assert (sound.exit_code, sound.stdout) == (0, f"{name}: 2 sound edits, 2 sound probes, 0 defects.\n")
+    assert (sound.exit_code, sound.stdout) == (0, f"{name}: 4 records, 0 defects.\n")
     path = tmp_path / "data" / "edits.jsonl"
     path.write_text(path.read_text().replace('"question":', '"quest":'))
     result = call("benchmarks", "validate", name, "--json")
     assert result.exit_code == 2
-    assert [(defect["line"], defect["field"]) for defect in json.loads(result.stdout)["defects"]] == [
+    (defect,) = json.loads(result.stdout)["defects"]
+    assert (defect["kind"], defect["count"]) == ("unsound_record", 2)
+    assert [(example["line"], example["field"]) for example in defect["examples"]] == [
         (1, "question"),
         (2, "question"),
     ]

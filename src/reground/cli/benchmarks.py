@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
@@ -41,34 +42,38 @@ def show_benchmark(name: _Name, as_json: AsJson = False) -> None:
 
 
 @app.command("validate")
-def validate(name: _Name, as_json: AsJson = False) -> None:
-    """Report every defective record and image; ends with code 2 if there is any."""
-    from reground.benchmarks.validation import validate_benchmark
+def validate(
+    name: _Name,
+    format_name: Annotated[str | None, typer.Option("--format", help="Published format of the paths.")] = None,
+    against: Annotated[str | None, typer.Option(help="Training data that nothing may be shared with.")] = None,
+    num_examples: Annotated[int, typer.Option("--examples", min=0, help="Examples shown of each kind.")] = 20,
+    as_json: AsJson = False,
+) -> None:
+    """Report every defect of the records, the images and the content; ends with code 2 if there is any."""
+    from reground.benchmarks.defects import check_benchmark
 
-    found = validate_benchmark(name)
+    found = check_benchmark(name, format_name=format_name, against=against)
+    defects = [
+        {
+            "kind": defect.kind,
+            "count": len(defect.examples),
+            "examples": [asdict(example) for example in defect.examples[:num_examples]],
+        }
+        for defect in found.defects
+    ]
+    num_defects = sum(len(defect.examples) for defect in found.defects)
     if as_json:
-        print_json(
-            {
-                "name": found.name,
-                "num_edits": found.num_edits,
-                "num_probes": found.num_probes,
-                "defects": [
-                    {
-                        "problem": defect.tried,
-                        "accepted": defect.accepted,
-                        "next_step": defect.next_step,
-                        **{key: getattr(defect, key, None) for key in ("file", "line", "field")},
-                    }
-                    for defect in found.defects
-                ],
-            }
-        )
+        print_json({"records": found.num_records, "defects": defects})
     else:
         for defect in found.defects:
-            typer.echo(f"{type(defect).__name__}: {defect}")
-        counted = f"{found.num_edits} sound edits, {found.num_probes} sound probes"
-        typer.echo(f"{printable(found.name)}: {counted}, {len(found.defects)} defects.")
+            typer.echo(f"{defect.kind}: {len(defect.examples)}")
+            for example in defect.examples[:num_examples]:
+                at = f"{example.file}, line {example.line}: " if example.line and example.file else ""
+                typer.echo(
+                    printable(f"  {'' if example.file and example.file in example.problem else at}{example.problem}")
+                )
+        typer.echo(f"{printable(name)}: {found.num_records} records, {num_defects} defects.")
     if found.defects:
         if as_json:
-            typer.echo(f"{len(found.defects)} defects.", err=True)
+            typer.echo(f"{num_defects} defects.", err=True)
         raise typer.Exit(2)

@@ -1,0 +1,257 @@
+"""What is wrong with a benchmark's content though every record is sound: six kinds, each explained in the docs.
+
+Kinds:
+    target_leaked_by_question: a question names the new answer, or a name in it that the prior answer lacks.
+    repeated_across_splits: an edit of a subject that the training data give the same target.
+    prior_equals_target: the new answer shares a spelling with the prior one.
+    empty_target: the new answer is blank.
+    image_shared_across_splits: an image file that the training data hold too.
+    locality_overlaps_edit: a locality probe that an edit of the same file answers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from reground.benchmarks.base import Benchmark
+from reground.benchmarks.files import EDITS_FILE, PROBES_FILE
+from reground.benchmarks.published.benchmark import scan_published
+from reground.benchmarks.published.formats import find_format, require_format, split_name
+from reground.benchmarks.registry import is_folder_name, open_benchmark
+from reground.benchmarks.validation import validate_benchmark
+from reground.edits.images import is_file_address
+from reground.edits.records import Edit, ImageRef, Probe
+from reground.errors import ImageError, InputError, RecordError, RegroundError
+
+__all__ = ["Defect", "DefectReport", "Example", "check_benchmark", "find_defects", "leaked_part"]
+
+_WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+#: Capitalised words that name nothing by themselves.
+_COMMON = frozenset(("the", "and", "for", "film", "series", "state", "city", "county", "saint"))
+
+
+@dataclass(frozen=True)
+class Example:
+    """One place a defect was found: what is wrong, and the file, line and field where these are known."""
+
+    problem: str
+    file: str | None = None
+    line: int | None = None
+    field: str | None = None
+
+
+@dataclass(frozen=True)
+class Defect:
+    """All that was found of one kind."""
+
+    kind: str
+    examples: tuple[Example, ...]
+
+
+@dataclass(frozen=True)
+class DefectReport:
+    """What a check found: the number of records looked at, and the defects by kind."""
+
+    num_records: int
+    defects: tuple[Defect, ...]
+
+
+@dataclass(frozen=True)
+class _Checked:
+    edit: Edit
+    probes: tuple[Probe, ...]
+    file: str | None = None
+    line: int | None = None
+
+
+@dataclass
+class _Found:
+    by_kind: dict[str, list[Example]] = field(default_factory=dict)
+
+    def add(self, kind: str, at: _Checked, problem: str, name: str | None = None) -> None:
+        self.by_kind.setdefault(kind, []).append(Example(problem, at.file, at.line, name))
+
+    def add_error(self, error: RegroundError) -> None:
+        kind = error.kind if isinstance(error, RecordError) else "unsound_image"
+        place = (getattr(error, name, None) for name in ("file", "line", "field"))
+        self.by_kind.setdefault(kind, []).append(Example(error.tried, *place))
+
+
+def check_benchmark(name: str, *, format_name: str | None = None, against: str | None = None) -> DefectReport:
+    """Every defect of a benchmark, of its records and of its content.
+
+    Args:
+        name: A registered name, ``FORMAT:PATH``, or the path of a file or folder.
+        format_name: The published format of the paths; None: known by the name of the file, else our own.
+        against: Training data that nothing may be shared with, named as ``name`` is.
+
+    Raises:
+        UnknownNameError: No such benchmark or format.
+        InputError: A file cannot be opened, or its format cannot be told.
+    """
+    found = _Found()
+    num_records, checked = _records_of(_full_name(name, format_name), found)
+    trained = _records_of(_full_name(against, format_name), _Found())[1] if against is not None else ()
+    _add_defects(found, checked, trained)
+    return DefectReport(num_records, tuple(Defect(kind, tuple(e)) for kind, e in sorted(found.by_kind.items())))
+
+
+def find_defects(
+    asked: Sequence[tuple[Edit, Sequence[Probe]]], trained: Sequence[tuple[Edit, Sequence[Probe]]] = ()
+) -> tuple[Defect, ...]:
+    """The content defects of edits and their probes, against training data where they are given."""
+    found = _Found()
+    _add_defects(
+        found, [_Checked(edit, tuple(p)) for edit, p in asked], [_Checked(edit, tuple(p)) for edit, p in trained]
+    )
+    return tuple(Defect(kind, tuple(examples)) for kind, examples in sorted(found.by_kind.items()))
+
+
+def leaked_part(question: str, edit: Edit) -> str | None:
+    """What of the new answer a question gives away: all of it, or a name in it that the prior answer lacks.
+
+    A question that also names the prior answer offers a choice and gives nothing away.
+    """
+    prior = edit.prior_answer
+    if prior is not None and any(_names(question, spelling) for spelling in prior.spellings):
+        return None
+    for spelling in edit.new_answer.spellings:
+        if len(spelling) > 1 and _names(question, spelling):
+            return spelling
+    known = {word.casefold() for spelling in (prior.spellings if prior else ()) for word in _WORD.findall(spelling)}
+    asked = set(_WORD.findall(question)[1:])
+    for word in _WORD.findall(edit.new_answer.text):
+        is_name = word[:1].isupper() and len(word) > 2 and word.casefold() not in _COMMON
+        if is_name and word in asked and word.casefold() not in known:
+            return word
+    return None
+
+
+def _names(question: str, text: str) -> bool:
+    return re.search(rf"(?<!\w){re.escape(text)}(?!\w)", question, re.IGNORECASE) is not None
+
+
+def _full_name(name: str, format_name: str | None) -> str:
+    path = Path(name)
+    if format_name is not None:
+        require_format(format_name)
+        return f"{format_name}:{name}"
+    if path.name in (EDITS_FILE, PROBES_FILE) and path.is_file():
+        return str(path.parent.absolute())
+    if path.is_file() or (path.is_dir() and not (path / EDITS_FILE).exists()):
+        known = find_format(path)
+        if known is not None:
+            return f"{known}:{name}"
+        if path.is_file():
+            raise InputError(
+                f"cannot tell the format of {name!r} from its name.",
+                f"a folder with {EDITS_FILE} and {PROBES_FILE}, or a file in a published format",
+                "name the format with --format.",
+            )
+    return name
+
+
+def _records_of(name: str, found: _Found) -> tuple[int, list[_Checked]]:
+    published = split_name(name)
+    if published is not None:
+        scan = scan_published(*published)
+        for error in scan.reading.errors:
+            found.add_error(error)
+        checked = [
+            _Checked(item.edit, tuple(scan.loader.probes(item)), str(item.places[0].file), item.places[0].line)
+            for item in scan.items
+        ]
+        return scan.reading.num_records, checked
+    validation = validate_benchmark(name)
+    for defect in validation.defects:
+        found.add_error(defect)
+    num_records = validation.num_edits + validation.num_probes
+    if any(isinstance(defect, RecordError) and defect.field != "image" for defect in validation.defects):
+        return num_records, []  # records that do not fit together have no content to compare
+    return num_records, list(_sound_records(open_benchmark(name), is_own=is_folder_name(name)))
+
+
+def _sound_records(benchmark: Benchmark, *, is_own: bool) -> Iterator[_Checked]:
+    for split in benchmark.card().splits:
+        for edit in benchmark.edits(split):
+            yield _Checked(edit, tuple(benchmark.probes(edit)) if is_own else ())
+
+
+def _add_defects(found: _Found, checked: Sequence[_Checked], trained: Sequence[_Checked]) -> None:
+    for one in checked:
+        _add_leaks(found, one)
+        edit, prior = one.edit, one.edit.prior_answer
+        if prior is not None and _folded(edit.new_answer.spellings) & _folded(prior.spellings):
+            found.add("prior_equals_target", one, f"{edit.new_answer.text!r} is the prior answer too", "new_answer")
+    _add_overlaps(found, checked)
+    if trained:
+        _add_shared(found, checked, trained)
+
+
+def _add_leaks(found: _Found, one: _Checked) -> None:
+    asked = [p.question for p in one.probes if p.kind in ("reliability", "generality")]
+    for question in dict.fromkeys((one.edit.question, *asked)):
+        part = leaked_part(question, one.edit)
+        if part is not None:
+            found.add(
+                "target_leaked_by_question",
+                one,
+                f"{question!r} names {part!r} of the target {one.edit.new_answer.text!r}",
+                "question",
+            )
+
+
+def _add_overlaps(found: _Found, checked: Sequence[_Checked]) -> None:
+    edited = {_asked(one.edit.question, one.edit.image): one.edit for one in checked}
+    for one in checked:
+        for probe in one.probes:
+            other = edited.get(_asked(probe.question, probe.image)) if probe.is_local else None
+            if other is not None:
+                whose = "its own edit" if other == one.edit else f"another edit ({other.source})"
+                found.add("locality_overlaps_edit", one, f"{probe.question!r} is the question of {whose}", probe.kind)
+
+
+def _add_shared(found: _Found, checked: Sequence[_Checked], trained: Sequence[_Checked]) -> None:
+    known = {_fact(one.edit) for one in trained}
+    images = set(_image_files(trained))
+    told: set[str] = set()
+    for one in checked:
+        if _fact(one.edit) in known:
+            problem = f"{one.edit.subject!r} is given the target {one.edit.new_answer.text!r} in training too"
+            found.add("repeated_across_splits", one, problem, "subject")
+        for address in _image_files([one]):
+            if address in images and address not in told:
+                told.add(address)
+                found.add(
+                    "image_shared_across_splits", one, f"{address!r} is an image of the training data too", "image"
+                )
+
+
+def _image_files(checked: Iterable[_Checked]) -> Iterator[str]:
+    for one in checked:
+        for ref in (one.edit.image, *(probe.image for probe in one.probes)):
+            for address in ref.frames if ref is not None else ():
+                if _is_path(address):
+                    yield address
+
+
+def _is_path(address: str) -> bool:
+    try:
+        return is_file_address(address)
+    except ImageError:  # an address nobody can open; opening it says so
+        return False
+
+
+def _asked(question: str, image: ImageRef | None) -> tuple[str, tuple[str, ...]]:
+    return " ".join(_WORD.findall(question.casefold())), image.frames if image is not None else ()
+
+
+def _fact(edit: Edit) -> tuple[str, str]:
+    return " ".join(edit.subject.casefold().split()), " ".join(edit.new_answer.text.casefold().split())
+
+
+def _folded(texts: Iterable[str]) -> set[str]:
+    return {" ".join(text.casefold().split()) for text in texts}

@@ -1,0 +1,61 @@
+"""The kinds of defect that sound records can have, on hand-made cases."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from published_layouts import mmedit_record, write_json
+from reground.benchmarks.defects import check_benchmark, leaked_part
+from reground.benchmarks.registry import open_benchmark
+from reground.errors import InputError, UnknownNameError
+
+
+def counts(path: Path, **options: str) -> dict[str, int]:
+    found = check_benchmark(str(path), format_name="vlkeb", **options)  # type: ignore[arg-type]
+    return {defect.kind: len(defect.examples) for defect in found.defects}
+
+
+@pytest.mark.parametrize(
+    ("question", "target", "prior", "part"),
+    [
+        ("Which New Jersey city is shown?", "Long Branch, New Jersey", "Bremerton,_Washington", "New"),
+        ("What town in Eastland is shown?", "Newford, Eastland", "Old_Harbour,_Westland", "Eastland"),
+        ("What town in Eastland is shown?", "Newford, Eastland", "Old_Harbour,_Eastland", None),
+        ("Is the ball red?", "red", "blue", "red"),
+        ("Is the ball red or blue?", "red", "blue", None),
+        ("Which film is shown?", "The Tide (film)", "11", None),
+    ],
+)
+def test_a_question_leaks_what_it_names_of_the_target(
+    tmp_path: Path, question: str, target: str, prior: str, part: str | None
+) -> None:
+    path = write_json(tmp_path / "eval.json", [mmedit_record(src=question, alt=target, pred=prior)])
+    (edit,) = open_benchmark(f"vlkeb:{path}").edits("test")
+    assert leaked_part(question, edit) == part
+
+
+def test_each_kind_is_found(tmp_path: Path) -> None:
+    records = [
+        mmedit_record(rephrase="Which Eastland town is this?"),
+        mmedit_record(alt="Old Harbour, Westland"),
+        mmedit_record(alt=""),
+        mmedit_record(pred="Third", m_loc="m.0aa1/bing_0.jpg", m_loc_q="which town is shown"),
+    ]
+    path = write_json(tmp_path / "eval.json", records)
+    train = write_json(tmp_path / "train.json", [mmedit_record(image="m.0aa1/other.jpg", m_loc="m.0b/1.jpg")])
+    alone = {"target_leaked_by_question": 1, "prior_equals_target": 1, "empty_target": 1, "locality_overlaps_edit": 1}
+    assert counts(path) == alone
+    # one edit repeats a training fact; the rephrase image is the training record's too
+    shared = {"repeated_across_splits": 1, "image_shared_across_splits": 1}
+    assert counts(path, against=str(train)) == alone | shared
+
+
+def test_a_file_whose_name_says_nothing_needs_a_format(tmp_path: Path) -> None:
+    path = write_json(tmp_path / "mine.json", [mmedit_record()])
+    with pytest.raises(InputError, match="cannot tell the format"):
+        check_benchmark(str(path))
+    with pytest.raises(UnknownNameError, match="benchmark format"):
+        check_benchmark(str(path), format_name="vlkep")
+    assert check_benchmark(str(path), format_name="vlkeb").num_records == 1
