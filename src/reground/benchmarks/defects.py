@@ -120,13 +120,13 @@ def leaked_part(question: str, edit: Edit) -> str | None:
         return None
     for spelling in edit.new_answer.spellings:
         if len(spelling) > 1 and _names(question, spelling):
-            return spelling
+            return str(spelling)
     known = {word.casefold() for spelling in (prior.spellings if prior else ()) for word in _WORD.findall(spelling)}
     asked = set(_WORD.findall(question)[1:])
     for word in _WORD.findall(edit.new_answer.text):
         is_name = word[:1].isupper() and len(word) > 2 and word.casefold() not in _COMMON
         if is_name and word in asked and word.casefold() not in known:
-            return word
+            return str(word)
     return None
 
 

@@ -204,6 +204,7 @@ def test_every_format_has_a_loader_with_its_card(name: str) -> None:
         ("vlkeb:vlkeb/eval_edit_onehop.json", 1278, {"test": 1278, "test_second": 1278}),
         ("mmedit:mmedit/vqa_eval.json", 2093, {"test": 2093}),
         ("mmedit:mmedit/caption_eval_edit.json", 1000, {"test": 1000}),
+        ("mcmke:mcmke", 920, {"test": 920}),
     ],
 )
 def test_the_real_files_hold_what_was_published(name: str, records: int, edits: dict[str, int]) -> None:

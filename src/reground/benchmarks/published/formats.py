@@ -61,6 +61,21 @@ FORMATS: dict[str, PublishedFormat] = {
             "caption_eval_edit.json": 1000,
         },
     ),
+    "mcmke": PublishedFormat(
+        f"{_HERE}.mcmke:McmkeLoader",
+        title="MC-MKE, image edits (Zhang et al., Findings of ACL 2025)",
+        licence="not stated",
+        home="https://github.com/reroze/MC-MKE (records), https://huggingface.co/datasets/reroze/MC-MKE (images)",
+        revision="ddbb2985f65719f1632c6dc03ca780ccafffe08b, as pinned by the files' checksums",
+        counts={
+            "final_ie_edit_input.jsonl": 920,
+            "final_ie_edit_reliability_test.jsonl": 920,
+            "final_ie_locality_test.jsonl": 920,
+            "final_ie_test_consistency.jsonl": 920,
+            "final_ie_test_image_generality.jsonl": 920,
+            "final_ie_test_text_generality.jsonl": 920,
+        },
+    ),
 }
 
 
