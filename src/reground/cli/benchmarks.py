@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -77,3 +78,17 @@ def validate(
         if as_json:
             typer.echo(f"{num_defects} defects.", err=True)
         raise typer.Exit(2)
+
+
+@app.command("split")
+def split(
+    path: Annotated[Path, typer.Argument(help="File in a published format.")],
+    format_name: Annotated[str, typer.Option("--format", help="Published format of both files.")],
+    against: Annotated[Path, typer.Option(help="Training file that no subject may be shared with.")],
+    out: Annotated[Path, typer.Option(help="File to write.")],
+) -> None:
+    """Write the records of a published file whose subjects are not trained on."""
+    from reground.benchmarks.disjoint import write_disjoint
+
+    num_kept, num_left_out = write_disjoint(format_name, path, against, out)
+    typer.echo(f"{num_kept} records written to {printable(str(out))}; {num_left_out} left out.")
