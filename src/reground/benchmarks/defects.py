@@ -119,7 +119,9 @@ def leaked_part(question: str, edit: Edit) -> str | None:
     if prior is not None and any(_names(question, spelling) for spelling in prior.spellings):
         return None
     for spelling in edit.new_answer.spellings:
-        if len(spelling) > 1 and _names(question, spelling):
+        # Short aliases are codes such as 'is' for Iceland, and words of any question.
+        is_telling = len(spelling) > 3 or (spelling == edit.new_answer.text and len(spelling) > 1)
+        if is_telling and _names(question, spelling):
             return str(spelling)
     known = {word.casefold() for spelling in (prior.spellings if prior else ()) for word in _WORD.findall(spelling)}
     asked = set(_WORD.findall(question)[1:])
