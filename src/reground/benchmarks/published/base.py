@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 from reground.benchmarks.published.reading import Place, Reading
 from reground.edits.records import Answer, Edit, Expectation, ImageRef, Probe, ProbeKind
 
-__all__ = ["Asking", "Item", "Loader", "answer_of", "change_of", "files_in", "split_of"]
+__all__ = ["Asking", "Item", "Loader", "answer_of", "change_of", "file_name", "files_in", "split_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +21,13 @@ class Item:
         edit: The edit.
         record: What the loader read; only the loader looks into it.
         places: Every element of a file that it was read from, the edit's own first.
+        companions: Edits that are put in force before it, in the same step.
     """
 
     edit: Edit
     record: Any
     places: tuple[Place, ...]
+    companions: tuple[Edit, ...] = ()
 
 
 class Loader(Protocol):
@@ -51,10 +53,6 @@ class Loader(Protocol):
         """What is asked about one edit, in a fixed order. An edit that was read can always be asked about."""
         ...
 
-    def shown(self, image: ImageRef) -> str | None:
-        """What the set itself says an image shows, where its path tells: a name that is equal for equal subjects."""
-        ...
-
 
 def split_of(path: Path) -> str:
     """``train`` for a file the authors train on, ``test`` for any other, by its name or that of its folder."""
@@ -64,6 +62,11 @@ def split_of(path: Path) -> str:
 def files_in(path: Path, names: Iterable[str]) -> list[Path]:
     """The file itself or, of a folder, those of the named files that are there, in the order of the names."""
     return [path / name for name in names if (path / name).is_file()] if path.is_dir() else [path]
+
+
+def file_name(address: str) -> str:
+    """The last part of an image's path: the subject, where a set names none."""
+    return address.rpartition("/")[2] or address
 
 
 def answer_of(text: str, aliases: Iterable[str] = ()) -> Answer:

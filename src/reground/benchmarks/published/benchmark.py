@@ -132,6 +132,9 @@ class PublishedBenchmark:
     def probes(self, edit: Edit) -> Sequence[Probe]:
         return tuple(self._loader.probes(self._by_id[edit.id]))
 
+    def companions(self, edit: Edit) -> Sequence[Edit]:
+        return self._by_id[edit.id].companions
+
     def require_images(self, refs: Iterable[ImageRef | None]) -> None:
         """Refuse to run while image files are missing.
 

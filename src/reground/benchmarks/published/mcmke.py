@@ -7,23 +7,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, ClassVar, TypeVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from reground.benchmarks.published.base import Asking, Item, answer_of, change_of
-from reground.benchmarks.published.reading import Place, RawRecord, Reading
-from reground.edits.records import Edit, ImageRef, Probe, Text
+from reground.benchmarks.published.joined import Joined, Numbered, read_joined
+from reground.benchmarks.published.reading import RawRecord, Reading
+from reground.edits.records import Edit, Probe, Text
 
 __all__ = ["McmkeLoader"]
 
 _EDITS = "final_ie_edit_input.jsonl"
 
 
-class _Input(RawRecord):
+class _Image(Numbered):
+    key: ClassVar[str] = "ie_edit_input_idx"
+
+    number: int = Field(validation_alias="ie_edit_input_idx")
+
+
+class _Input(_Image):
     targets: ClassVar[frozenset[str]] = frozenset({"new_e_ent"})
 
-    ie_edit_input_idx: int
     relation: Text
     e_ent: Text
     new_e_ent: Text
@@ -32,20 +38,16 @@ class _Input(RawRecord):
     images: Annotated[tuple[Text, ...], Field(min_length=1)]
 
 
-class _Joined(RawRecord):
-    ie_edit_input_idx: int
-
-
-class _Reliability(_Joined):
+class _Reliability(_Image):
     image: Text
 
 
-class _TextGenerality(_Joined):
+class _TextGenerality(_Image):
     image: Text
     ie_question_paraphrases: tuple[Text, ...]
 
 
-class _ImageGenerality(_Joined):
+class _ImageGenerality(_Image):
     generality_images: tuple[Text, ...]
 
 
@@ -56,37 +58,24 @@ class _Kept(RawRecord):
     orig_loc_ent_alias: tuple[Text, ...] = ()
 
 
-class _Locality(_Joined):
+class _Locality(_Image):
     locality_test_dict: dict[str, _Kept]
 
 
-class _Consistency(_Joined):
+class _Consistency(_Image):
     consistency_iro_image: Text
     consistency_iro_input_cloze: Text
     consistency_iro_output: Text
     consistency_iro_output_alias: tuple[Text, ...] = ()
 
 
-_FILES: dict[str, type[_Joined]] = {
+_FILES: dict[str, type[Numbered]] = {
     "final_ie_edit_reliability_test.jsonl": _Reliability,
     "final_ie_test_text_generality.jsonl": _TextGenerality,
     "final_ie_test_image_generality.jsonl": _ImageGenerality,
     "final_ie_locality_test.jsonl": _Locality,
     "final_ie_test_consistency.jsonl": _Consistency,
 }
-_J = TypeVar("_J", bound=_Joined)
-
-
-class _Whole:
-    """One edit with what the other files say of it; a file that is missing says nothing."""
-
-    def __init__(self, record: _Input, parts: dict[type[_Joined], _Joined]) -> None:
-        self.record = record
-        self._parts = parts
-
-    def part(self, kind: type[_J]) -> _J | None:
-        found = self._parts.get(kind)
-        return found if isinstance(found, kind) else None
 
 
 class McmkeLoader:
@@ -110,33 +99,12 @@ class McmkeLoader:
     )
 
     def read(self, path: Path, reading: Reading) -> Iterator[Item]:
-        folder = path if path.is_dir() else path.parent
-        main = folder / _EDITS if path.is_dir() else path
-        joined: dict[int, dict[type[_Joined], _Joined]] = {}
-        places: dict[int, list[Place]] = {}
-        edits: dict[int, tuple[Place, _Input]] = {}
-        for place, record in reading.records(main, _Input, counts=True):
-            if record.ie_edit_input_idx in edits:
-                _refuse_twice(reading, place)
-            else:
-                edits[record.ie_edit_input_idx] = place, record
-        refused = {error.line for error in reading.errors}
-        for name, kind in _FILES.items():
-            for place, part in reading.optional(folder / name, kind):
-                key = part.ie_edit_input_idx
-                if kind in joined.get(key, {}):
-                    _refuse_twice(reading, place)
-                elif key in edits:
-                    joined.setdefault(key, {})[kind] = part
-                    places.setdefault(key, []).append(place)
-                elif not refused:  # a refused edit takes its tests with it; naming each would bury the cause
-                    reading.refuse(place, "ie_edit_input_idx", f"no edit has the number {key}", "that of an edit")
-        for key, (place, record) in edits.items():
-            whole = _Whole(record, joined.get(key, {}))
-            yield Item(_edit(whole, reading), whole, (place, *places.get(key, ())))
+        for whole in read_joined(reading, path / _EDITS if path.is_dir() else path, _Input, _FILES):
+            yield Item(_edit(whole, reading), whole, tuple(whole.places))
 
     def probes(self, item: Item) -> Iterator[Probe]:
-        asking, edit, whole = Asking(item.edit), item.edit, item.record
+        asking, edit = Asking(item.edit), item.edit
+        whole: Joined[_Input] = item.record
         yield asking.expects("reliability", "exact", edit.question, edit.image)
         if (worded := whole.part(_TextGenerality)) is not None:
             for question in dict.fromkeys(worded.ie_question_paraphrases):
@@ -164,11 +132,8 @@ class McmkeLoader:
                 intermediates=(edit.new_answer,),
             )
 
-    def shown(self, image: ImageRef) -> str | None:
-        return None
 
-
-def _edit(whole: _Whole, reading: Reading) -> Edit:
+def _edit(whole: Joined[_Input], reading: Reading) -> Edit:
     record, tested = whole.record, whole.part(_Reliability)
     return Edit(
         subject=record.e_ent,
@@ -179,10 +144,6 @@ def _edit(whole: _Whole, reading: Reading) -> Edit:
         new_answer=answer_of(record.new_e_ent, record.new_e_ent_alias),
         prior_answer=answer_of(record.e_ent),
         statement=change_of(record.ie_question, record.new_e_ent, is_visual=True),
-        source=f"MC-MKE image edit {record.ie_edit_input_idx}",
+        source=f"MC-MKE image edit {record.number}",
         split="test",
     )
-
-
-def _refuse_twice(reading: Reading, place: Place) -> None:
-    reading.refuse(place, "ie_edit_input_idx", "the number was given before", "each edit once a file")

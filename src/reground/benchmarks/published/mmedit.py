@@ -18,11 +18,12 @@ from reground.benchmarks.published.base import (
     Item,
     answer_of,
     change_of,
+    file_name,
     files_in,
     split_of,
 )
 from reground.benchmarks.published.reading import RawRecord, Reading
-from reground.edits.records import Edit, ImageRef, Probe, Text
+from reground.edits.records import Edit, Probe, Text
 
 __all__ = ["MmeditLoader", "MmeditRecord", "base_probes", "plain_question"]
 
@@ -110,7 +111,7 @@ class MmeditLoader:
             source = f"MMEdit {'E-IC' if is_caption else 'E-VQA'} {file.name}"
             for place, record in reading.records(file, MmeditRecord, counts=True):
                 edit = Edit(
-                    subject=record.image.rpartition("/")[2] or record.image,
+                    subject=file_name(record.image),
                     relation="caption" if is_caption else "visual question",
                     modality="visual",
                     question=record.src,
@@ -125,6 +126,3 @@ class MmeditLoader:
 
     def probes(self, item: Item) -> Iterator[Probe]:
         yield from base_probes(Asking(item.edit), item.record, far_image="ok_vqa")
-
-    def shown(self, image: ImageRef) -> str | None:
-        return None

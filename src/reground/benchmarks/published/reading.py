@@ -52,7 +52,7 @@ class RawRecord(BaseModel):
     """One element of a published file as its loader reads it; keys it does not read are left alone.
 
     Attributes:
-        targets: Keys that hold the new answer: blank, they are an empty target.
+        targets: Keys that hold a new answer, inner ones after a dot: blank, they are an empty target.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore")
@@ -250,7 +250,7 @@ def _after_space(text: str, position: int) -> int:
 def _from_validation(place: Place, error: ValidationError, kind: type[RawRecord]) -> RecordError:
     first = error.errors(include_url=False)[0]
     name = ".".join(str(part) for part in first["loc"]) or None
-    is_target = bool(first["loc"]) and first["loc"][0] in kind.targets
+    is_target = any(f"{name}.".startswith(f"{target}.") for target in kind.targets)
     is_empty = first["type"] in _BLANK_ERRORS or first.get("input", "") is None
     if first["type"] == "missing":
         return _error(place, name, "the key is missing", f"a value for {name!r}")

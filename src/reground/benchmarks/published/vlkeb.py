@@ -5,9 +5,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Annotated, ClassVar
 
 from pydantic import AliasChoices, BaseModel, ConfigDict, Field, StringConstraints
@@ -22,12 +21,11 @@ from reground.benchmarks.published.base import (
 )
 from reground.benchmarks.published.mmedit import MmeditRecord, base_probes
 from reground.benchmarks.published.reading import Reading
-from reground.edits.records import Edit, ImageRef, Probe, Text
+from reground.edits.records import Edit, Probe, Text
 
-__all__ = ["Hop", "SecondFact", "VlkebLoader", "VlkebRecord", "entity_name", "named_edit"]
+__all__ = ["Hop", "Question", "SecondFact", "VlkebLoader", "VlkebRecord", "entity_name", "named_edit"]
 
 _FILES = ("train.json", "eval.json", "eval_edit_onehop.json", "eval_multihop.json")
-_FOLDER_OF_ENTITY = re.compile(r"[mg]\.[0-9a-z_]+")
 
 
 class _Part(BaseModel):
@@ -129,10 +127,6 @@ class VlkebLoader:
         yield from base_probes(asking, record, far_image=None)
         for part in record.port_new:
             yield _portability(asking, part)
-
-    def shown(self, image: ImageRef) -> str | None:
-        folder = PurePosixPath(image.frames[0]).parent.name
-        return folder if _FOLDER_OF_ENTITY.fullmatch(folder) else None
 
 
 def _second_edit(record: VlkebRecord, part: SecondFact, source: str, split: str) -> Edit:
