@@ -11,7 +11,14 @@ from pathlib import Path
 from reground.benchmarks.published.base import Loader
 from reground.errors import InputError, UnknownNameError
 
-__all__ = ["FORMATS", "PublishedFormat", "create_loader", "find_format", "require_format", "split_name"]
+__all__ = [
+    "FORMATS",
+    "PublishedFormat",
+    "create_loader",
+    "find_format",
+    "require_format",
+    "split_name",
+]
 
 _NAMED = re.compile(r"([a-z][a-z0-9_-]+):(?!//)(.*)", re.DOTALL)
 
@@ -75,6 +82,14 @@ FORMATS: dict[str, PublishedFormat] = {
             "final_ie_test_image_generality.jsonl": 920,
             "final_ie_test_text_generality.jsonl": 920,
         },
+    ),
+    "cckeb": PublishedFormat(
+        f"{_HERE}.cckeb:CckebLoader",
+        title="CCKEB (MemEIC, NeurIPS 2025)",
+        licence="not known; the records it extends, VLKEB's, are BSD-3-Clause",
+        home="https://huggingface.co/datasets/MemEIC/CCKEB; images: https://huggingface.co/datasets/HymanH/VLKEB-data",
+        revision="written from the authors' loader and scripts; not pinned",
+        counts={"CCKEB_train.json": 5000, "CCKEB_eval.json": 1278},
     ),
 }
 
