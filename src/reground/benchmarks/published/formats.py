@@ -91,6 +91,13 @@ FORMATS: dict[str, PublishedFormat] = {
         revision="written from the authors' loader and scripts; not pinned",
         counts={"CCKEB_train.json": 5000, "CCKEB_eval.json": 1278},
     ),
+    "multimedbench": PublishedFormat(
+        f"{_HERE}.multimedbench:MultiMedBenchLoader",
+        title="MultiMedBench, its own records (MultiMedEdit, AAAI 2026)",
+        licence="MIT (code); images under the terms of the sets they are from",
+        home="https://github.com/NUAA-MMMI/MedBench (its records are not released there)",
+        revision="written from the released scripts (feaaf1c, a21010e); not pinned",
+    ),
 }
 
 
