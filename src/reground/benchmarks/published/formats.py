@@ -13,6 +13,7 @@ from reground.errors import InputError, UnknownNameError
 
 __all__ = [
     "FORMATS",
+    "MCMKE_TEXT_EDITS",
     "PublishedFormat",
     "create_loader",
     "find_format",
@@ -44,6 +45,10 @@ class PublishedFormat:
     counts: Mapping[str, int] = field(default_factory=dict)
 
 
+#: MC-MKE's file of facts told in text.
+MCMKE_TEXT_EDITS = (
+    "final_new_sro_edits_input_cloze.alias.indexed.locality.explore3.upper_first.category_fix.locality.jsonl"
+)
 _HERE = "reground.benchmarks.published"
 
 FORMATS: dict[str, PublishedFormat] = {
@@ -82,6 +87,22 @@ FORMATS: dict[str, PublishedFormat] = {
             "final_ie_test_image_generality.jsonl": 920,
             "final_ie_test_text_generality.jsonl": 920,
         },
+    ),
+    "mcmke-sro": PublishedFormat(
+        f"{_HERE}.mcmke_facts:McmkeTextFactLoader",
+        title="MC-MKE, facts told in text (Zhang et al., Findings of ACL 2025)",
+        licence="not stated",
+        home="https://github.com/reroze/MC-MKE (records), https://huggingface.co/datasets/reroze/MC-MKE (images)",
+        revision="written from the beginning of each file at d480df281290f0c99c2eed49e23b226f5ff86b52; not pinned",
+        counts={MCMKE_TEXT_EDITS: 982},
+    ),
+    "mcmke-iro": PublishedFormat(
+        f"{_HERE}.mcmke_facts:McmkeImageFactLoader",
+        title="MC-MKE, facts about what an image shows (Zhang et al., Findings of ACL 2025)",
+        licence="not stated",
+        home="https://github.com/reroze/MC-MKE (records), https://huggingface.co/datasets/reroze/MC-MKE (images)",
+        revision="written from the beginning of each file at d480df281290f0c99c2eed49e23b226f5ff86b52; not pinned",
+        counts={"final_iro_edits_inputs.cloze.alias.explore3.locality.jsonl": 982},
     ),
     "cckeb": PublishedFormat(
         f"{_HERE}.cckeb:CckebLoader",

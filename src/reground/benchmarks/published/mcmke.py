@@ -95,7 +95,7 @@ class McmkeLoader:
         "image paths are absolute paths of the authors' machine; --image-root maps them.",
         "one entity is edited to several targets, each with its own record.",
         "aliases are taken as published; among them are short codes ('fr', 'us') that other words can hold.",
-        "the SRO and IRO edits of the set are not read yet.",
+        "the SRO and IRO edits of the set are formats of their own: mcmke-sro and mcmke-iro.",
     )
 
     def read(self, path: Path, reading: Reading) -> Iterator[Item]:
