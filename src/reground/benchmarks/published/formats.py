@@ -119,6 +119,13 @@ FORMATS: dict[str, PublishedFormat] = {
         home="https://github.com/NUAA-MMMI/MedBench (its records are not released there)",
         revision="written from the released scripts (feaaf1c, a21010e); not pinned",
     ),
+    "mmke": PublishedFormat(
+        f"{_HERE}.mmke:MmkeLoader",
+        title="MMKE-Bench (ICLR 2025), 2,940 pieces of knowledge in all",
+        licence="not known",
+        home="https://huggingface.co/datasets/kailinjiang/MMKE-Bench-dataset",
+        revision="written from the authors' loader; not pinned",
+    ),
 }
 
 
