@@ -126,6 +126,14 @@ FORMATS: dict[str, PublishedFormat] = {
         home="https://huggingface.co/datasets/kailinjiang/MMKE-Bench-dataset",
         revision="written from the authors' loader; not pinned",
     ),
+    "fgvedit": PublishedFormat(
+        f"{_HERE}.fgvedit:FgveditLoader",
+        title="FGVEdit (MSCKE, arXiv 2411.12790)",
+        licence="not known; images under the terms of COCO",
+        home="https://huggingface.co/datasets/ZhenZeng/FGVEdit",
+        revision="written from the authors' loader at 9049cfcfea0421811ac6f49f18f02969758cd1c8; not pinned",
+        counts={"train_data.json": 8334, "test_data.json": 2778},
+    ),
 }
 
 
