@@ -134,6 +134,14 @@ FORMATS: dict[str, PublishedFormat] = {
         revision="written from the authors' loader at 9049cfcfea0421811ac6f49f18f02969758cd1c8; not pinned",
         counts={"train_data.json": 8334, "test_data.json": 2778},
     ),
+    "comprehendedit": PublishedFormat(
+        f"{_HERE}.comprehendedit:ComprehendEditLoader",
+        title="ComprehendEdit (AAAI 2025)",
+        licence="not known; images under the terms of GQA, TallyQA, VSR, TextVQA and MathVista",
+        home="https://github.com/yaohui120/ComprehendEdit",
+        revision="written from the authors' loader at 12a30db44d10fbe81ebc4c81f0a9bfd1b0b4de2d; not pinned",
+        counts={"ComprehendEdit_train.json": 13450, "ComprehendEdit_test.json": 4482},
+    ),
 }
 
 
