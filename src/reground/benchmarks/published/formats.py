@@ -142,6 +142,14 @@ FORMATS: dict[str, PublishedFormat] = {
         revision="written from the authors' loader at 12a30db44d10fbe81ebc4c81f0a9bfd1b0b4de2d; not pinned",
         counts={"ComprehendEdit_train.json": 13450, "ComprehendEdit_test.json": 4482},
     ),
+    "evoke": PublishedFormat(
+        f"{_HERE}.evoke:EvokeLoader",
+        title="EVOKE, also MMEVOKE (ICLR 2026)",
+        licence="not known",
+        home="https://huggingface.co/datasets/kailinjiang/EVOKE",
+        revision="written from the released scripts at 5e59b8fe29c4b0642369ab3ecc8e49ce6633bfe2; not pinned",
+        counts={"evoke_injection_data.json": 9422, "evoke_evaluation_data.jsonl": 9422},
+    ),
 }
 
 
