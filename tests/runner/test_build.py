@@ -100,6 +100,21 @@ def test_only_what_the_model_gets_wrong_becomes_an_edit(sources: Sources, tmp_pa
     assert by_question["How do the images differ?"].image is not None
 
 
+def test_medical_sets_add_near_locality(sources: Sources, tmp_path: Path) -> None:
+    near = {"slake": trees.write_slake(tmp_path / "slake"), "vqa_rad": trees.write_vqa_rad(tmp_path / "rad")}
+    report = build(sources.model_copy(update=near), tmp_path / "out")
+    assert (report.num_left_out, report.num_edits, report.num_probes) == (7, 6, 36)
+    assert validate_benchmark(str(tmp_path / "out")).defects == ()
+    benchmark = FilesBenchmark(tmp_path / "out")
+    for edit in benchmark.edits("test"):
+        assert [(probe.level, probe.distance) for probe in benchmark.probes(edit)[3:]] == [
+            ("vqav2", "far"),
+            ("slake", "near"),
+            ("vqa_rad", "near"),
+        ]
+    assert "locality/slake/train.json" in (tmp_path / "out" / "build.json").read_text()
+
+
 def test_the_records_are_a_sound_benchmark(sources: Sources, tmp_path: Path) -> None:
     build(sources, tmp_path / "out")
     found = validate_benchmark(str(tmp_path / "out"))

@@ -29,6 +29,8 @@ def multimed(
     paraphraser_model: Annotated[str | None, typer.Option(help="Name of the endpoint's model.")] = None,
     medxpertqa: Annotated[Path | None, typer.Option(help="Folder of MedXpertQA.")] = None,
     omnimedvqa: Annotated[Path | None, typer.Option(help="Folder of OmniMedVQA.")] = None,
+    slake: Annotated[Path | None, typer.Option(help="Folder of SLAKE: near locality.")] = None,
+    vqa_rad: Annotated[Path | None, typer.Option(help="Folder of VQA-RAD: near locality.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many items of each set.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Of every sample.")] = 0,
     sheet_share: Annotated[float, typer.Option(help="How much people are to check, above 0 and up to 1.")] = 0.2,
@@ -48,7 +50,14 @@ def multimed(
     check_placement(model, dtype, device)
     chosen = create_paraphraser(paraphraser, paraphraser_model)
     sources = Sources(
-        pmc_vqa=pmc_vqa, medframeqa=medframeqa, medxpertqa=medxpertqa, omnimedvqa=omnimedvqa, nq=nq, vqav2=vqav2
+        pmc_vqa=pmc_vqa,
+        medframeqa=medframeqa,
+        medxpertqa=medxpertqa,
+        omnimedvqa=omnimedvqa,
+        nq=nq,
+        vqav2=vqav2,
+        slake=slake,
+        vqa_rad=vqa_rad,
     )
     settings = BuildSettings(model=model, paraphraser=chosen.name, limit=limit, seed=seed, sheet_share=sheet_share)
     try:

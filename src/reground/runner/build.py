@@ -21,6 +21,7 @@ import reground
 from reground.benchmarks.builders.items import Item, SourceScan
 from reground.benchmarks.builders.locality import read_natural_questions, read_vqav2, vqav2_files
 from reground.benchmarks.builders.multimed import Chosen, make_records
+from reground.benchmarks.builders.near import NearQuestions, read_slake, read_vqa_rad
 from reground.benchmarks.builders.paraphrase import Paraphrase, Paraphraser
 from reground.benchmarks.builders.sheet import SHEET_FILE, check_sheet, write_sheet
 from reground.benchmarks.builders.sources import read_medframeqa, read_medxpertqa, read_omnimedvqa, read_pmc_vqa
@@ -46,7 +47,10 @@ BuildProgress = Callable[[int, int, str], None]
 
 
 class Sources(Record):
-    """Where the published sets are; the last two of the medical ones may be left out."""
+    """Where the published sets are; those that may be left out are None by default.
+
+    SLAKE and VQA-RAD are sources of near locality only: nothing in them is edited.
+    """
 
     pmc_vqa: Path
     medframeqa: Path
@@ -54,6 +58,8 @@ class Sources(Record):
     omnimedvqa: Path | None = None
     nq: Path
     vqav2: Path
+    slake: Path | None = None
+    vqa_rad: Path | None = None
 
 
 class BuildSettings(Record):
@@ -151,8 +157,9 @@ def build_multimed(
     with lock_directory(folder):
         scans = _scans(sources, folder / _IMAGES)
         texts, images = read_natural_questions(sources.nq), read_vqav2(sources.vqav2)
+        near = _near(sources)
         items = _sampled(scans, settings)
-        _begin(folder, settings, scans, sources)
+        _begin(folder, settings, scans, sources, near)
         filtered = _filter(folder, items, settings, load, tell)
         kept = [item for item in items if not filtered[item.id].is_right]
         if not kept:
@@ -171,8 +178,10 @@ def build_multimed(
             )
             for item in kept
         ]
-        edits, probes = make_records(chosen, texts, images, folder, seed=settings.seed)
+        pools = {name: read.questions for name, read in near.items()}
+        edits, probes = make_records(chosen, texts, images, folder, seed=settings.seed, near=pools)
         errors = [error for scan in scans.values() for error in scan.errors]
+        errors += [error for read in near.values() for error in read.errors]
         write_atomically(folder / DEFECTS_FILE, "".join(_defect_line(error) for error in errors))
         write_records(folder / PROBES_FILE, probes)
         write_records(folder / EDITS_FILE, edits)
@@ -207,6 +216,15 @@ def _scans(sources: Sources, image_folder: Path) -> dict[str, SourceScan]:
                 "unpack the images beside the question file, or check the path.",
             )
     return scans
+
+
+def _near(sources: Sources) -> dict[str, NearQuestions]:
+    near = {}
+    if sources.slake is not None:
+        near["slake"] = read_slake(sources.slake)
+    if sources.vqa_rad is not None:
+        near["vqa_rad"] = read_vqa_rad(sources.vqa_rad)
+    return near
 
 
 def _sampled(scans: Mapping[str, SourceScan], settings: BuildSettings) -> list[Item]:
@@ -298,10 +316,17 @@ def _require_free(folder: Path) -> None:
         )
 
 
-def _begin(folder: Path, settings: BuildSettings, scans: Mapping[str, SourceScan], sources: Sources) -> None:
+def _begin(
+    folder: Path,
+    settings: BuildSettings,
+    scans: Mapping[str, SourceScan],
+    sources: Sources,
+    near: Mapping[str, NearQuestions],
+) -> None:
     """Write what the build is about, or check that it is what was begun."""
     files = {f"{name}/{path.parent.name}/{path.name}": path for name, scan in scans.items() for path in scan.files}
     files |= {f"locality/{path.name}": path for path in (sources.nq, *vqav2_files(sources.vqav2))}
+    files |= {f"locality/{name}/{path.name}": path for name, read in near.items() for path in read.files}
     about = {
         "recipe": "multimed",
         "reground": reground.__version__,

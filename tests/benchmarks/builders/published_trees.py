@@ -14,6 +14,8 @@ __all__ = [
     "write_natural_questions",
     "write_omnimedvqa",
     "write_pmc_vqa",
+    "write_slake",
+    "write_vqa_rad",
     "write_vqav2",
 ]
 
@@ -109,4 +111,26 @@ def write_vqav2(folder: Path) -> Path:
     annotations = [{"question_id": i * 10, "image_id": i, "multiple_choice_answer": "red"} for i in (42, 43)]
     (folder / "v2_OpenEnded_mscoco_val2014_questions.json").write_text(json.dumps({"questions": questions}))
     (folder / "v2_mscoco_val2014_annotations.json").write_text(json.dumps({"annotations": annotations}))
+    return folder
+
+
+def write_slake(folder: Path) -> Path:
+    draw(folder / "imgs" / "xmlab1" / "source.jpg")
+    row = {"img_name": "xmlab1/source.jpg", "question": "Which organ is it?", "answer": "Liver", "q_lang": "en"}
+    others = [
+        {**row, "q_lang": "zh", "question": "器官?"},
+        {**row, "question": "How many lungs are shown?", "answer": 2},
+    ]
+    (folder / "train.json").write_text(json.dumps([row, *others], ensure_ascii=False), encoding="utf-8")
+    (folder / "validate.json").write_text(json.dumps([{**row, "answer": " "}]))
+    return folder
+
+
+def write_vqa_rad(folder: Path) -> Path:
+    draw(folder / "VQA_RAD Image Folder" / "synpic1.jpg")
+    rows = [
+        {"qid": n, "image_name": "synpic1.jpg", "question": f"Is it {n}?", "answer": answer}
+        for n, answer in enumerate(("Yes", 3))
+    ]
+    (folder / "VQA_RAD Dataset Public.json").write_text(json.dumps(rows))
     return folder

@@ -95,8 +95,14 @@ def pick_texts(pool: Sequence[Unrelated], num_picked: int, seed: int) -> list[Un
     return [shuffled[position % len(pool)] for position in range(num_picked)]
 
 
-def pick_images(pool: Sequence[Unrelated], num_picked: int, seed: int) -> list[Unrelated]:
+def pick_images(pool: Sequence[Unrelated], num_picked: int, seed: int, name: str = "vqav2") -> list[Unrelated]:
     """As ``pick_texts``, of the questions whose image is there.
+
+    Args:
+        pool: The questions.
+        num_picked: How many to pick.
+        seed: Of the sample.
+        name: The set they are from.
 
     Raises:
         InputError: No image is.
@@ -109,9 +115,9 @@ def pick_images(pool: Sequence[Unrelated], num_picked: int, seed: int) -> list[U
             there.append(unrelated)
     if num_picked and not there:
         raise InputError(
-            f"none of the images of VQAv2 is there, e.g. {pool[0].image!r}.",
-            "the folder val2014/ with the images of COCO beside the two JSON files",
-            "download val2014.zip from cocodataset.org and unpack it there.",
+            f"none of the images of {name} is there, e.g. {pool[0].image!r}.",
+            "the images in the folder the set is published with, e.g. val2014/ of COCO for vqav2",
+            "download them and unpack them there.",
         )
     return [there[position % len(there)] for position in range(num_picked)]
 

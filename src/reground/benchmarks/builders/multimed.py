@@ -1,14 +1,15 @@
 """From filtered and paraphrased items to our records, by the recipe of MultiMedBench.
 
 One edit an item: the model must come to give the right option. Its probes: the question itself, its paraphrase, one
-question of Natural Questions and one of VQAv2. All locality is far, as in the paper.
+question of Natural Questions and one of VQAv2. This locality is far, as in the paper; medical sets may add near one.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 from reground.benchmarks.builders.items import Item
 from reground.benchmarks.builders.locality import Unrelated, pick_images, pick_texts
@@ -35,7 +36,13 @@ class Chosen(Record):
 
 
 def make_records(
-    chosen: Sequence[Chosen], texts: Sequence[Unrelated], images: Sequence[Unrelated], folder: Path, *, seed: int
+    chosen: Sequence[Chosen],
+    texts: Sequence[Unrelated],
+    images: Sequence[Unrelated],
+    folder: Path,
+    *,
+    seed: int,
+    near: Mapping[str, Sequence[Unrelated]],
 ) -> tuple[list[Edit], list[Probe]]:
     """The edits, one for each item, and their probes; the same items, pools and seed give the same records.
 
@@ -45,14 +52,18 @@ def make_records(
         images: Questions with an image to sample from.
         folder: Where the records will be, from which their image paths count.
         seed: Of the samples.
+        near: Medical questions with an image to sample from, by the set they are from; each set adds a probe.
     """
     edits: list[Edit] = []
     probes: list[Probe] = []
     sampled = zip(pick_texts(texts, len(chosen), seed), pick_images(images, len(chosen), seed), strict=True)
-    for choice, (text, image) in zip(chosen, sampled, strict=True):
+    kept_near = {name: pick_images(pool, len(chosen), seed, name) for name, pool in near.items()}
+    for place, (choice, (text, image)) in enumerate(zip(chosen, sampled, strict=True)):
         edit = _edit(choice, folder)
         edits.append(edit)
         probes += _probes(edit, choice.paraphrase.text, text, image, folder)
+        for name, picked in kept_near.items():
+            probes.append(_image_locality(edit, name, "near", picked[place], folder))
     return edits, probes
 
 
@@ -98,11 +109,15 @@ def _probes(edit: Edit, paraphrase: str, text: Unrelated, image: Unrelated, fold
         question=text.question,
         expectation=_unchanged(text),
     )
-    yield Probe(
+    yield _image_locality(edit, "vqav2", "far", image, folder)
+
+
+def _image_locality(edit: Edit, level: str, distance: Literal["near", "far"], image: Unrelated, folder: Path) -> Probe:
+    return Probe(
         edit_id=edit.id,
         kind="image_locality",
-        level="vqav2",
-        distance="far",
+        level=level,
+        distance=distance,
         question=image.question,
         image=_image((image.image,) if image.image is not None else (), folder),
         expectation=_unchanged(image),
