@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
-from published_layouts import mmedit_record, write_json
+from published_layouts import mmedit_record, mmke_record, write_json
 from reground.benchmarks.defects import check_benchmark, leaked_part
 from reground.benchmarks.registry import open_benchmark
 from reground.errors import InputError, UnknownNameError
@@ -59,3 +60,24 @@ def test_a_file_whose_name_says_nothing_needs_a_format(tmp_path: Path) -> None:
     with pytest.raises(UnknownNameError, match="benchmark format"):
         check_benchmark(str(path), format_name="vlkep")
     assert check_benchmark(str(path), format_name="vlkeb").num_records == 1
+
+
+def test_a_question_about_a_text_is_held_against_its_own_answer(tmp_path: Path) -> None:
+    """Every question about the text shares a name with it; only one that holds its own answer gives it away."""
+    path = write_json(tmp_path / "eval.json", [mmke_record(m_rel_1="Did Ada Quill design the bridge shown?")])
+    found = check_benchmark(str(path), format_name="mmke")
+    assert [(defect.kind, len(defect.examples)) for defect in found.defects] == [("target_leaked_by_question", 1)]
+    assert "'Ada Quill' of the target 'Ada Quill'" in found.defects[0].examples[0].problem
+
+
+def test_images_are_opened_below_the_image_root(tmp_path: Path) -> None:
+    path = write_json(tmp_path / "eval.json", [mmedit_record(), mmedit_record(m_loc="m.0aa1/bing_1.jpg")])
+    for name in ("bing_0.jpg", "bing_1.jpg"):
+        (tmp_path / "images" / "m.0aa1").mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (3, 3), "red").save(tmp_path / "images" / "m.0aa1" / name)
+    found = check_benchmark(str(path), format_name="vlkeb", image_root=tmp_path / "images")
+    assert [(defect.kind, len(defect.examples)) for defect in found.defects] == [("unsound_image", 1)]
+    assert (found.defects[0].examples[0].line, found.defects[0].examples[0].field) == (2, "image")
+    assert "google_4.jpg" in found.defects[0].examples[0].problem
+    with pytest.raises(InputError, match="image root"):
+        check_benchmark("phantom", image_root=tmp_path)

@@ -21,14 +21,16 @@ from reground.benchmarks.files import EDITS_FILE, PROBES_FILE
 from reground.benchmarks.published.benchmark import scan_published
 from reground.benchmarks.published.formats import find_format, require_format, split_name
 from reground.benchmarks.registry import is_folder_name, open_benchmark
-from reground.benchmarks.validation import validate_benchmark
+from reground.benchmarks.validation import find_image_defects, validate_benchmark
 from reground.edits.images import is_file_address
-from reground.edits.records import Edit, ImageRef, Probe
+from reground.edits.records import Answer, Edit, ImageRef, Probe
 from reground.errors import ImageError, InputError, RecordError, RegroundError
 
 __all__ = ["Defect", "DefectReport", "Example", "check_benchmark", "find_defects", "leaked_part"]
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
+#: A target of more words is a text, not a name.
+_MOST_WORDS = 12
 #: Capitalised words that name nothing by themselves.
 _COMMON = frozenset(("the", "and", "for", "film", "series", "state", "city", "county", "saint"))
 
@@ -80,20 +82,28 @@ class _Found:
         self.by_kind.setdefault(kind, []).append(Example(error.tried, *place))
 
 
-def check_benchmark(name: str, *, format_name: str | None = None, against: str | None = None) -> DefectReport:
+def check_benchmark(
+    name: str, *, format_name: str | None = None, against: str | None = None, image_root: Path | None = None
+) -> DefectReport:
     """Every defect of a benchmark, of its records and of its content.
 
     Args:
         name: A registered name, ``FORMAT:PATH``, or the path of a file or folder.
         format_name: The published format of the paths; None: known by the name of the file, else our own.
         against: Training data that nothing may be shared with, named as ``name`` is.
+        image_root: Folder of a published set's images: each that the records name is opened; None: none is.
 
     Raises:
         UnknownNameError: No such benchmark or format.
-        InputError: A file cannot be opened, or its format cannot be told.
+        InputError: A file cannot be opened, its format cannot be told, or it takes no image root.
     """
     found = _Found()
-    num_records, checked = _records_of(_full_name(name, format_name), found)
+    full_name = _full_name(name, format_name)
+    if image_root is not None:
+        _require_published(full_name, image_root)
+    num_records, checked = _records_of(full_name, found, image_root)
+    if image_root is not None:
+        _add_images(found, checked)
     trained = _records_of(_full_name(against, format_name), _Found())[1] if against is not None else ()
     _add_defects(found, checked, trained)
     return DefectReport(num_records, tuple(Defect(kind, tuple(e)) for kind, e in sorted(found.by_kind.items())))
@@ -110,22 +120,30 @@ def find_defects(
     return tuple(Defect(kind, tuple(examples)) for kind, examples in sorted(found.by_kind.items()))
 
 
-def leaked_part(question: str, edit: Edit) -> str | None:
-    """What of the new answer a question gives away: all of it, or a name in it that the prior answer lacks.
+def leaked_part(question: str, edit: Edit, target: Answer | None = None) -> str | None:
+    """What of its answer a question gives away: all of it, or a name in it that the prior answer lacks.
 
-    A question that also names the prior answer offers a choice and gives nothing away.
+    A question that also names the prior answer offers a choice and gives nothing away. A target that is a text of many
+    words shares its names with every question about it; only a question that holds all of it gives it away.
+
+    Args:
+        question: The question.
+        edit: The edit it tests.
+        target: The answer it asks for; None: the edit's new one.
     """
+    target = target or edit.new_answer
     prior = edit.prior_answer
     if prior is not None and any(_names(question, spelling) for spelling in prior.spellings):
         return None
-    for spelling in edit.new_answer.spellings:
+    for spelling in target.spellings:
         # Short aliases are codes such as 'is' for Iceland, and words of any question.
-        is_telling = len(spelling) > 3 or (spelling == edit.new_answer.text and len(spelling) > 1)
+        is_telling = len(spelling) > 3 or (spelling == target.text and len(spelling) > 1)
         if is_telling and _names(question, spelling):
             return str(spelling)
     known = {word.casefold() for spelling in (prior.spellings if prior else ()) for word in _WORD.findall(spelling)}
     asked = set(_WORD.findall(question)[1:])
-    for word in _WORD.findall(edit.new_answer.text):
+    words = _WORD.findall(target.text)
+    for word in words if len(words) <= _MOST_WORDS else ():
         is_name = word[:1].isupper() and len(word) > 2 and word.casefold() not in _COMMON
         if is_name and word in asked and word.casefold() not in known:
             return str(word)
@@ -156,10 +174,19 @@ def _full_name(name: str, format_name: str | None) -> str:
     return name
 
 
-def _records_of(name: str, found: _Found) -> tuple[int, list[_Checked]]:
+def _require_published(name: str, image_root: Path) -> None:
+    if split_name(name) is None:
+        raise InputError(
+            f"benchmark {name!r} was given the image root {str(image_root)!r}.",
+            "an image root for a published data set, e.g. vlkeb:PATH",
+            "leave it out: the images of other benchmarks are always checked.",
+        )
+
+
+def _records_of(name: str, found: _Found, image_root: Path | None = None) -> tuple[int, list[_Checked]]:
     published = split_name(name)
     if published is not None:
-        scan = scan_published(*published)
+        scan = scan_published(*published, image_root)
         for error in scan.reading.errors:
             found.add_error(error)
         checked = [
@@ -194,16 +221,30 @@ def _add_defects(found: _Found, checked: Sequence[_Checked], trained: Sequence[_
 
 
 def _add_leaks(found: _Found, one: _Checked) -> None:
-    asked = [p.question for p in one.probes if p.kind in ("reliability", "generality")]
-    for question in dict.fromkeys((one.edit.question, *asked)):
-        part = leaked_part(question, one.edit)
+    asked = [(one.edit.question, one.edit.new_answer)]
+    for probe in one.probes:
+        if probe.kind in ("reliability", "generality") and probe.expectation.answer is not None:
+            asked.append((probe.question, probe.expectation.answer))
+    for question, target in dict.fromkeys(asked):
+        part = leaked_part(question, one.edit, target)
         if part is not None:
             found.add(
                 "target_leaked_by_question",
                 one,
-                f"{question!r} names {part!r} of the target {one.edit.new_answer.text!r}",
+                f"{question!r} names {part!r} of the target {target.text!r}",
                 "question",
             )
+
+
+def _add_images(found: _Found, checked: Iterable[_Checked]) -> None:
+    """Open every image file once; an example stands at the first record that names it."""
+    opened: set[tuple[str, ...]] = set()
+    for one in checked:
+        for ref in (one.edit.image, *(probe.image for probe in one.probes)):
+            if ref is not None and ref.frames not in opened:
+                opened.add(ref.frames)
+                for error in find_image_defects([ref]):
+                    found.add("unsound_image", one, error.tried, "image")
 
 
 def _add_overlaps(found: _Found, checked: Sequence[_Checked]) -> None:

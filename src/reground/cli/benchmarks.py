@@ -47,13 +47,16 @@ def validate(
     name: _Name,
     format_name: Annotated[str | None, typer.Option("--format", help="Published format of the paths.")] = None,
     against: Annotated[str | None, typer.Option(help="Training data that nothing may be shared with.")] = None,
+    image_root: Annotated[
+        Path | None, typer.Option(help="Folder of a published data set's images; each is opened.")
+    ] = None,
     num_examples: Annotated[int, typer.Option("--examples", min=0, help="Examples shown of each kind.")] = 20,
     as_json: AsJson = False,
 ) -> None:
     """Report every defect of the records, the images and the content; ends with code 2 if there is any."""
     from reground.benchmarks.defects import check_benchmark
 
-    found = check_benchmark(name, format_name=format_name, against=against)
+    found = check_benchmark(name, format_name=format_name, against=against, image_root=image_root)
     defects = [
         {
             "kind": defect.kind,
