@@ -95,6 +95,10 @@ class PublishedBenchmark:
         return {item.edit.id: item for item in self._items}
 
     def card(self) -> Card:
+        return self._card
+
+    @cached_property
+    def _card(self) -> Card:
         splits = Counter(item.edit.split for item in self._items)
         checksum = _checksum(self._reading)
         pinned = self._loader.checksums
