@@ -132,12 +132,19 @@ class RecipeError(InputError):
 
 
 class UnknownNameError(InputError):
-    """A name that no registry holds."""
+    """A name that no registry holds.
 
-    def __init__(self, noun: str, name: str, known: Iterable[str]) -> None:
+    Args:
+        noun: What it names, e.g. ``method``.
+        name: The name.
+        known: The names there are.
+        listed_by: What follows ``reground`` to see them all; the noun's plural and ``list`` by default.
+    """
+
+    def __init__(self, noun: str, name: str, known: Iterable[str], *, listed_by: str | None = None) -> None:
         names = sorted(known)
         near = nearest(name, names)
-        hint = f"did you mean {near!r}?" if near else f"run `reground {noun}s list` to see them all."
+        hint = f"did you mean {near!r}?" if near else f"run `reground {listed_by or f'{noun}s list'}` to see them all."
         super().__init__(f"unknown {noun} {name!r}.", ", ".join(names) or "(none registered)", hint)
 
 

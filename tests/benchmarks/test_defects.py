@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from published_layouts import mmedit_record, mmke_record, write_json
-from reground.benchmarks.defects import check_benchmark, leaked_part
+from reground.benchmarks.defects import check_benchmark, find_defects, leaked_parts
 from reground.benchmarks.registry import open_benchmark
+from reground.edits.records import Answer, Edit
 from reground.errors import InputError, UnknownNameError
 
 
@@ -34,7 +35,7 @@ def test_a_question_leaks_what_it_names_of_the_target(
 ) -> None:
     path = write_json(tmp_path / "eval.json", [mmedit_record(src=question, alt=target, pred=prior)])
     (edit,) = open_benchmark(f"vlkeb:{path}").edits("test")
-    assert leaked_part(question, edit) == part
+    assert leaked_parts(question, edit)[:1] == ((part,) if part else ())
 
 
 def test_each_kind_is_found(tmp_path: Path) -> None:
@@ -81,3 +82,23 @@ def test_images_are_opened_below_the_image_root(tmp_path: Path) -> None:
     assert "google_4.jpg" in found.defects[0].examples[0].problem
     with pytest.raises(InputError, match="image root"):
         check_benchmark("phantom", image_root=tmp_path)
+
+
+@pytest.mark.parametrize(("others", "is_leak"), [(0, True), (1, False), (2, False)])
+def test_a_word_that_is_asked_whatever_the_answer_is_leaks_nothing(others: int, is_leak: bool) -> None:
+    """Out of the questions that say "urgent", most have to expect it."""
+    targets = ["urgent", *["routine"] * others]
+    edits = [
+        Edit(
+            subject=f"fever {number}",
+            relation="urgency",
+            modality="textual",
+            question=f"How urgent is fever {number}?",
+            new_answer=Answer(text=target),
+            prior_answer=Answer(text="soon"),
+            statement=f"Fever {number} is {target}.",
+        )
+        for number, target in enumerate(targets)
+    ]
+    kinds = [defect.kind for defect in find_defects([(edit, ()) for edit in edits])]
+    assert kinds == (["target_leaked_by_question"] if is_leak else [])

@@ -1,7 +1,8 @@
 """What is wrong with a benchmark's content though every record is sound: six kinds, each explained in the docs.
 
 Kinds:
-    target_leaked_by_question: a question names the new answer, or a name in it that the prior answer lacks.
+    target_leaked_by_question: a question names the new answer, or a name in it that the prior answer lacks; a word in
+        lower case counts only where most questions of the set that use it expect it.
     repeated_across_splits: an edit of a subject that the training data give the same target.
     prior_equals_target: the new answer shares a spelling with the prior one.
     empty_target: the new answer is blank.
@@ -26,7 +27,7 @@ from reground.edits.images import is_file_address
 from reground.edits.records import Answer, Edit, ImageRef, Probe
 from reground.errors import ImageError, InputError, RecordError, RegroundError
 
-__all__ = ["Defect", "DefectReport", "Example", "check_benchmark", "find_defects", "leaked_part"]
+__all__ = ["Defect", "DefectReport", "Example", "check_benchmark", "find_defects", "leaked_parts"]
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 #: A target of more words is a text, not a name.
@@ -120,8 +121,8 @@ def find_defects(
     return tuple(Defect(kind, tuple(examples)) for kind, examples in sorted(found.by_kind.items()))
 
 
-def leaked_part(question: str, edit: Edit, target: Answer | None = None) -> str | None:
-    """What of its answer a question gives away: all of it, or a name in it that the prior answer lacks.
+def leaked_parts(question: str, edit: Edit, target: Answer | None = None) -> tuple[str, ...]:
+    """What of its answer a question gives away: all of it, or else the names in it that the prior answer lacks.
 
     A question that also names the prior answer offers a choice and gives nothing away. A target that is a text of many
     words shares its names with every question about it; only a question that holds all of it gives it away.
@@ -134,20 +135,20 @@ def leaked_part(question: str, edit: Edit, target: Answer | None = None) -> str 
     target = target or edit.new_answer
     prior = edit.prior_answer
     if prior is not None and any(_names(question, spelling) for spelling in prior.spellings):
-        return None
+        return ()
     for spelling in target.spellings:
         # Short aliases are codes such as 'is' for Iceland, and words of any question.
         is_telling = len(spelling) > 3 or (spelling == target.text and len(spelling) > 1)
         if is_telling and _names(question, spelling):
-            return str(spelling)
+            return (str(spelling),)
     known = {word.casefold() for spelling in (prior.spellings if prior else ()) for word in _WORD.findall(spelling)}
     asked = set(_WORD.findall(question)[1:])
     words = _WORD.findall(target.text)
-    for word in words if len(words) <= _MOST_WORDS else ():
-        is_name = word[:1].isupper() and len(word) > 2 and word.casefold() not in _COMMON
-        if is_name and word in asked and word.casefold() not in known:
-            return str(word)
-    return None
+    return tuple(
+        str(word)
+        for word in (words if len(words) <= _MOST_WORDS else ())
+        if word[:1].isupper() and len(word) > 2 and word.casefold() not in _COMMON | known and word in asked
+    )
 
 
 def _names(question: str, text: str) -> bool:
@@ -210,8 +211,8 @@ def _sound_records(benchmark: Benchmark, *, is_own: bool) -> Iterator[_Checked]:
 
 
 def _add_defects(found: _Found, checked: Sequence[_Checked], trained: Sequence[_Checked]) -> None:
+    _add_leaks(found, checked)
     for one in checked:
-        _add_leaks(found, one)
         edit, prior = one.edit, one.edit.prior_answer
         if prior is not None and _folded(edit.new_answer.spellings) & _folded(prior.spellings):
             found.add("prior_equals_target", one, f"{edit.new_answer.text!r} is the prior answer too", "new_answer")
@@ -220,20 +221,31 @@ def _add_defects(found: _Found, checked: Sequence[_Checked], trained: Sequence[_
         _add_shared(found, checked, trained)
 
 
-def _add_leaks(found: _Found, one: _Checked) -> None:
-    asked = [(one.edit.question, one.edit.new_answer)]
+def _add_leaks(found: _Found, checked: Sequence[_Checked]) -> None:
+    asked = [(one, question, target) for one in checked for question, target in dict.fromkeys(_asked_for(one))]
+    leaks = [(case, leaked_parts(case[1], case[0].edit, case[2])) for case in asked]
+    telling = {part: _is_telling(part, asked) for _, parts in leaks for part in parts}
+    for (one, question, target), parts in leaks:
+        part = next((part for part in parts if telling[part]), None)
+        if part is not None:
+            problem = f"{question!r} names {part!r} of the target {target.text!r}"
+            found.add("target_leaked_by_question", one, problem, "question")
+
+
+def _asked_for(one: _Checked) -> Iterator[tuple[str, Answer]]:
+    """The questions that ask for the edited fact itself, and what each expects."""
+    yield one.edit.question, one.edit.new_answer
     for probe in one.probes:
         if probe.kind in ("reliability", "generality") and probe.expectation.answer is not None:
-            asked.append((probe.question, probe.expectation.answer))
-    for question, target in dict.fromkeys(asked):
-        part = leaked_part(question, one.edit, target)
-        if part is not None:
-            found.add(
-                "target_leaked_by_question",
-                one,
-                f"{question!r} names {part!r} of the target {target.text!r}",
-                "question",
-            )
+            yield probe.question, probe.expectation.answer
+
+
+def _is_telling(part: str, asked: Sequence[tuple[_Checked, str, Answer]]) -> bool:
+    """Whether a name, or a word that most questions which use it expect: "How urgent?" is asked whatever the answer."""
+    if part != part.casefold():
+        return True
+    targets = [target for _, question, target in asked if _names(question, part)]
+    return 2 * sum(any(_names(text, part) for text in target.spellings) for target in targets) > len(targets)
 
 
 def _add_images(found: _Found, checked: Iterable[_Checked]) -> None:

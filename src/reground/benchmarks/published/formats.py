@@ -177,7 +177,7 @@ def require_format(name: str) -> PublishedFormat:
         UnknownNameError: There is none; the nearest is suggested.
     """
     if name not in FORMATS:
-        raise UnknownNameError("benchmark format", name, FORMATS)
+        raise UnknownNameError("benchmark format", name, FORMATS, listed_by="benchmarks list")
     return FORMATS[name]
 
 
