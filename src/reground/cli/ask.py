@@ -29,7 +29,6 @@ def ask(
     """Ask a model one question and print its chain of thought and its answer."""
     from reground.edits.images import open_image
     from reground.edits.records import ImageRef, is_blank
-    from reground.edits.traces import parse_trace
     from reground.models.base import Query
     from reground.models.registry import load_model, model_entry
 
@@ -46,7 +45,7 @@ def ask(
     loaded = load_model(model)
     query = Query(question=question, image=ref, options=tuple(options or ()))
     ((output,),) = loaded.generate([query], max_new_tokens=max_new_tokens)
-    trace = parse_trace(output.text, loaded.delimiters, num_tokens=output.num_tokens, is_truncated=output.is_truncated)
+    trace = output.trace(loaded.delimiters)
     if as_json:
         print_json({"raw": output.text, **trace.model_dump(mode="json")})
         return

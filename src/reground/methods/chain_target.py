@@ -8,7 +8,6 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from reground.edits.records import Answer, Edit, Record
-from reground.edits.traces import parse_trace
 from reground.errors import CapabilityError
 from reground.models.base import Delimiters, Model, Output, Query
 
@@ -71,13 +70,7 @@ def completion_targets(
 
 
 def _chain_target(edit: Edit, output: Output, delimiters: Delimiters) -> CompletionTarget:
-    trace = parse_trace(
-        output.text,
-        delimiters,
-        num_tokens=output.num_tokens,
-        is_truncated=output.is_truncated,
-        is_thinking=True,
-    )
+    trace = output.trace(delimiters)
     if trace.outcome != "answered" or trace.answer is None or not trace.chain:
         why = f"the unedited output is {trace.outcome}" if trace.chain != "" else "the unedited chain is empty"
         return _from_statement(edit, delimiters, why)

@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal, Protocol, Self, runtime_checkable
 from pydantic import Field, model_serializer, model_validator
 from pydantic_core.core_schema import SerializerFunctionWrapHandler
 
-from reground.edits.records import ImageRef, Probe, Record
-from reground.edits.traces import Delimiters
+from reground.edits.records import ImageRef, Probe, Record, Trace
+from reground.edits.traces import Delimiters, parse_trace
 
 __all__ = [
     "NUM_TOP_TOKENS",
@@ -96,6 +96,21 @@ class Output(Record):
     text: str
     num_tokens: int
     is_truncated: bool
+
+    def trace(self, delimiters: Delimiters, *, is_thinking: bool = True) -> Trace:
+        """The text as the one parser reads it.
+
+        Args:
+            delimiters: Those of the model that wrote it.
+            is_thinking: Whether it was asked to think first.
+        """
+        return parse_trace(
+            self.text,
+            delimiters,
+            num_tokens=self.num_tokens,
+            is_truncated=self.is_truncated,
+            is_thinking=is_thinking,
+        )
 
 
 class TargetScore(Record):

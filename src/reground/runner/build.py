@@ -27,7 +27,6 @@ from reground.benchmarks.builders.sheet import SHEET_FILE, check_sheet, write_sh
 from reground.benchmarks.builders.sources import read_medframeqa, read_medxpertqa, read_omnimedvqa, read_pmc_vqa
 from reground.edits.files import write_atomically, write_records
 from reground.edits.records import Edit, ImageRef, Probe, Record, TraceOutcome
-from reground.edits.traces import parse_trace
 from reground.errors import InputError, RecordError, RunDirectoryError
 from reground.evaluation.matching import chosen_option
 from reground.models.base import Model, Query
@@ -270,7 +269,7 @@ def _filter(
 def _asked(model: Model, item: Item, max_new_tokens: int) -> _Filtered:
     query = Query(question=item.question, image=ImageRef(frames=item.images), options=item.options)
     ((output,),) = model.generate([query], max_new_tokens=max_new_tokens)
-    trace = parse_trace(output.text, model.delimiters, num_tokens=output.num_tokens, is_truncated=output.is_truncated)
+    trace = output.trace(model.delimiters)
     said = None if trace.answer is None else chosen_option(trace.answer, item.options)
     return _Filtered(
         item=item.id,

@@ -23,7 +23,6 @@ from reground.benchmarks.registry import absolute_name
 from reground.edits.files import write_atomically, write_records
 from reground.edits.images import image_key
 from reground.edits.records import Edit, Failure, ForcedTarget, Phase, Probe, Row, Timings, Trace, content_id
-from reground.edits.traces import parse_trace
 from reground.errors import CapabilityError, ModelError, RunDirectoryError
 from reground.evaluation.lenses.targets import forced_target
 from reground.evaluation.results import Summary, write_summary
@@ -370,7 +369,7 @@ class _Run:
         return Belief(
             edit_id=edit.id,
             model=self._manifest.model.name,
-            answers=tuple(_read(sample, self._model) for sample in samples),
+            answers=tuple(sample.trace(self._model.delimiters) for sample in samples),
             k=protocol.belief_samples,
             temperature=protocol.belief_temperature,
             seed=seed,
@@ -484,7 +483,7 @@ class _Run:
         return [outputs[0] for outputs in samples]
 
     def _read(self, output: Output, model: Model) -> Trace:
-        return _read(output, model, is_thinking=self._recipe.protocol.chain_tokens != 0)
+        return output.trace(model.delimiters, is_thinking=self._recipe.protocol.chain_tokens != 0)
 
     def _score(self, model: Model, probes: Sequence[Probe]) -> list[float | None]:
         """Teacher-forced share of each probe's expected answer; None where none is expected."""
@@ -592,16 +591,6 @@ class _Run:
         )
         write_summary(summary, self._folder / SUMMARY_FILE)
         return summary
-
-
-def _read(output: Output, model: Model, *, is_thinking: bool = True) -> Trace:
-    return parse_trace(
-        output.text,
-        model.delimiters,
-        num_tokens=output.num_tokens,
-        is_truncated=output.is_truncated,
-        is_thinking=is_thinking,
-    )
 
 
 def _failure(stage: str, error: Exception) -> Failure:

@@ -17,7 +17,6 @@ from reground.edits.cache import cache_folder
 from reground.edits.files import write_atomically
 from reground.edits.images import image_key
 from reground.edits.records import Edit, Record, content_id
-from reground.edits.traces import parse_trace
 from reground.errors import InputError
 from reground.evaluation.matching import matches
 from reground.models.base import Model, Output, Query
@@ -102,7 +101,7 @@ def ask_zero_shot(
 
 
 def _gives_new_answer(edit: Edit, output: Output, model: Model) -> bool:
-    trace = parse_trace(output.text, model.delimiters, num_tokens=output.num_tokens, is_truncated=output.is_truncated)
+    trace = output.trace(model.delimiters)
     return trace.answer is not None and matches(trace.answer, edit.new_answer, edit.options)
 
 

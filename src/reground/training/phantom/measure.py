@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import Any
 
 from reground.edits.records import Answer, ImageRef
-from reground.edits.traces import parse_trace
 from reground.evaluation.matching import matches
 from reground.models.base import Model, Query
 from reground.phantom import easyvqa
@@ -77,13 +76,7 @@ def ask(model: Model, samples: Sequence[Sample], *, blank: bool = False) -> list
     outputs = model.generate(queries, max_new_tokens=128)
     verdicts = []
     for sample, (output,) in zip(samples, outputs, strict=True):
-        trace = parse_trace(
-            output.text,
-            model.delimiters,
-            num_tokens=output.num_tokens,
-            is_truncated=output.is_truncated,
-            is_thinking=sample.is_thinking,
-        )
+        trace = output.trace(model.delimiters, is_thinking=sample.is_thinking)
         is_answered = trace.answer is not None
         is_right = is_answered and matches(trace.answer or "", Answer(text=sample.answer), options=sample.options)
         verdicts.append((is_right, is_answered))
