@@ -15,6 +15,7 @@ from reground.edits.records import Answer
 
 __all__ = [
     "chosen_option",
+    "counts_f1",
     "gold_option",
     "in_words",
     "matches",
@@ -143,7 +144,7 @@ def token_f1(answer_text: str, gold: Answer) -> float:
         Rajpurkar et al., 2016, "SQuAD", section 6.1. Differs: normalisation as in ``normalise``; unspaced scripts.
     """
     given = Counter(_tokens(answer_text))
-    return max(_f1(given, Counter(_tokens(spelling))) for spelling in gold.spellings)
+    return max(counts_f1(given, Counter(_tokens(spelling))) for spelling in gold.spellings)
 
 
 def _words(text: str) -> list[str]:
@@ -256,6 +257,7 @@ def _tokens(text: str) -> list[str]:
     return _UNSPACED.sub(lambda match: f" {match[0]} ", normalise(text)).split()
 
 
-def _f1(given: Counter[str], wanted: Counter[str]) -> float:
-    num_shared = sum((given & wanted).values())
+def counts_f1(given: Counter[str], wanted: Counter[str]) -> float:
+    """Harmonic mean of precision and recall of counted words, in [0, 1]; 0 where none is shared."""
+    num_shared = (given & wanted).total()
     return 2 * num_shared / (given.total() + wanted.total()) if num_shared else 0.0

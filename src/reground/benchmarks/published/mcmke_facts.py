@@ -17,7 +17,7 @@ from reground.benchmarks.published.base import Asking, Item, answer_of, change_o
 from reground.benchmarks.published.formats import MCMKE_TEXT_EDITS
 from reground.benchmarks.published.joined import Joined, Numbered, read_joined
 from reground.benchmarks.published.reading import RawRecord, Reading
-from reground.edits.records import Edit, ImageRef, Probe, Text
+from reground.edits.records import Answer, Edit, ImageRef, Probe, Text
 
 __all__ = ["McmkeImageFactLoader", "McmkeTextFactLoader"]
 
@@ -32,13 +32,9 @@ _SHARED_DEFECTS = (
 )
 
 
-class _TextPart(Numbered):
-    key: ClassVar[str] = "sro_edit_input_idx"
+class _Fact(Numbered):
+    """What both kinds of edit say: the old fact and its new end."""
 
-    number: int = Field(validation_alias="sro_edit_input_idx")
-
-
-class _TextFact(_TextPart):
     targets: ClassVar[frozenset[str]] = frozenset({"new_o"})
 
     s: Text
@@ -46,6 +42,26 @@ class _TextFact(_TextPart):
     o: Text
     new_o: Text
     new_o_alias: tuple[Text, ...] = ()
+
+
+class _Kept(RawRecord):
+    """A question of locality, and what is so."""
+
+    orig_loc_output_ent: Text
+    orig_loc_output_ent_alias: tuple[Text, ...] = ()
+
+    @property
+    def truth(self) -> Answer:
+        return answer_of(self.orig_loc_output_ent, self.orig_loc_output_ent_alias)
+
+
+class _TextPart(Numbered):
+    key: ClassVar[str] = "sro_edit_input_idx"
+
+    number: int = Field(validation_alias="sro_edit_input_idx")
+
+
+class _TextFact(_TextPart, _Fact):
     question: Text
     para_question: Text | None = None
 
@@ -54,10 +70,8 @@ class _TextWordings(_TextPart):
     sro_question_paraphrases: tuple[Text, ...]
 
 
-class _TextKept(RawRecord):
+class _TextKept(_Kept):
     sro_question: Text
-    orig_loc_output_ent: Text
-    orig_loc_output_ent_alias: tuple[Text, ...] = ()
 
 
 class _TextLocality(_TextPart):
@@ -125,8 +139,7 @@ class McmkeTextFactLoader:
                 yield asking.expects("generality", "text_rephrase", question, None)
         if (kept := whole.part(_TextLocality)) is not None:
             for other in {one.sro_question: one for one in kept.locality_test_dict.values()}.values():
-                truth = answer_of(other.orig_loc_output_ent, other.orig_loc_output_ent_alias)
-                yield asking.keeps("other_subject", "near", other.sro_question, None, truth)
+                yield asking.keeps("other_subject", "near", other.sro_question, None, other.truth)
         if (follows := whole.part(_TextConsistency)) is not None:
             yield asking.expects(
                 "portability",
@@ -144,14 +157,7 @@ class _ImagePart(Numbered):
     number: int = Field(validation_alias="iro_edit_input_idx")
 
 
-class _ImageFact(_ImagePart):
-    targets: ClassVar[frozenset[str]] = frozenset({"new_o"})
-
-    s: Text
-    r: Text
-    o: Text
-    new_o: Text
-    new_o_alias: tuple[Text, ...] = ()
+class _ImageFact(_ImagePart, _Fact):
     iro_question: Text
     images: Annotated[tuple[Text, ...], Field(min_length=1)]
 
@@ -169,11 +175,9 @@ class _OtherImages(_ImagePart):
     generality_images: tuple[Text, ...]
 
 
-class _ImageKept(RawRecord):
+class _ImageKept(_Kept):
     image: Text
     iro_question: Text
-    orig_loc_output_ent: Text
-    orig_loc_output_ent_alias: tuple[Text, ...] = ()
 
 
 class _ImageLocality(_ImagePart):
@@ -237,8 +241,7 @@ class McmkeImageFactLoader:
         if (kept := whole.part(_ImageLocality)) is not None:
             others = {(one.image, one.iro_question): one for one in kept.locality_test_dict.values()}
             for other in others.values():
-                truth = answer_of(other.orig_loc_output_ent, other.orig_loc_output_ent_alias)
-                yield asking.keeps("other_subject", "near", other.iro_question, asking.image(other.image), truth)
+                yield asking.keeps("other_subject", "near", other.iro_question, asking.image(other.image), other.truth)
         if (follows := whole.part(_ImageConsistency)) is not None:
             yield asking.expects(
                 "portability",

@@ -9,6 +9,7 @@ from collections import Counter
 from reground.edits.records import Probe
 from reground.evaluation.labels import NO_ROW, Measure, Unscored
 from reground.evaluation.lenses.base import Asked, Lens, Measures
+from reground.evaluation.matching import counts_f1
 
 __all__ = ["LENS", "cover_exact_match", "token_f1"]
 
@@ -49,7 +50,7 @@ def token_f1(prediction: str, gold: str) -> float:
     given, wanted = Counter(_words(prediction)), Counter(_words(gold))
     if not given or not wanted:
         return float(given == wanted)
-    return 2 * (given & wanted).total() / (given.total() + wanted.total())
+    return counts_f1(given, wanted)
 
 
 def _columns(probe: Probe) -> tuple[str, ...]:
