@@ -44,15 +44,14 @@ from reground.models.registry import load_model
 #: Method, and settings that name where it edits.
 CASES: list[tuple[str, dict[str, Any]]] = [
     ("ft", {}),
-    ("ft", {"modules": ["mlp.down_proj"]}),
+    ("ft", {"modules": ["mlp"]}),
     ("ft", {"layers": [-2]}),
     ("ft-l", {}),
     ("grace", {}),
     ("grace", {"replacement": "last"}),
-    ("grace", {"layer": -2}),
-    ("grace", {"layer": -2, "replacement": "last"}),
+    ("grace", {"layer": 1}),
     ("wise", {}),
-    ("wise", {"statistic": "last"}),
+    ("wise", {"statistic": "mean"}),
     ("wise", {"layer": -2}),
 ]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
@@ -56,6 +56,7 @@ class MethodEntry:
         summary: One line for a person.
         preset: Settings that make this name a variant of its editor.
         fit: How it is trained before it can edit; None if it is not.
+        defaults: Settings that have another default under this name than in the config.
     """
 
     config: str
@@ -64,6 +65,7 @@ class MethodEntry:
     summary: str
     preset: Mapping[str, Any]
     fit: FitEntry | None = None
+    defaults: Mapping[str, Any] = field(default_factory=dict)
 
 
 _CONTEXT: frozenset[Capability] = frozenset({"generate", "notes"})
@@ -125,6 +127,7 @@ METHODS: dict[str, MethodEntry] = {
         _WEIGHTS,
         "Fine-tune chosen layers of the vision tower on the new answer; visual edits alone.",
         {"target": "answer", "part": "vision"},
+        defaults={"modules": ["mlp"], "learning_rate": 1e-3},
     ),
     "ft-projector": MethodEntry(
         "reground.methods.ft.config:FtConfig",
@@ -132,6 +135,7 @@ METHODS: dict[str, MethodEntry] = {
         _WEIGHTS,
         "Fine-tune the projector between vision tower and text model on the new answer; visual edits alone.",
         {"target": "answer", "part": "projector", "layers": None, "modules": None},
+        defaults={"learning_rate": 1e-3},
     ),
     "lora": MethodEntry(
         "reground.methods.lora.config:LoraConfig",
@@ -237,7 +241,7 @@ def create_config(name: str, settings: Mapping[str, Any] | None = None) -> Metho
         RecipeError: A setting is unknown, ill-typed, or fixed by the method's name.
     """
     entry = method_entry(name)
-    config: MethodConfig = _checked(name, entry.config, entry.preset, settings)
+    config: MethodConfig = _checked(name, entry.config, entry.preset, {**entry.defaults, **(settings or {})})
     return config
 
 
@@ -326,14 +330,14 @@ def create_editor(name: str, settings: Mapping[str, Any] | None = None) -> Edito
 
 
 def _misfit(name: str, config_class: type[MethodConfig], detail: ErrorDetails) -> RecipeError:
-    field = ".".join(str(part) for part in detail["loc"])
+    setting = ".".join(str(part) for part in detail["loc"])
     known = sorted(config_class.model_fields)
     look = f"run `reground methods show {name}` for the settings, their meaning and defaults."
     if detail["type"] == "extra_forbidden":
-        near = nearest(field, known)
+        near = nearest(setting, known)
         hint = f"did you mean {near!r}?" if near else look
-        return RecipeError(f"method {name!r} has no setting {field!r}.", ", ".join(known) or "no settings", hint)
-    given = f"{field}={shown(detail['input'])}" if field else "settings that contradict one another"
+        return RecipeError(f"method {name!r} has no setting {setting!r}.", ", ".join(known) or "no settings", hint)
+    given = f"{setting}={shown(detail['input'])}" if setting else "settings that contradict one another"
     return RecipeError(f"method {name!r} was given {given}.", accepted_words(config_class, detail), look)
 
 

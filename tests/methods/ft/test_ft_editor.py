@@ -22,8 +22,8 @@ def changed_names(model: HfModel, edits: list[Edit], method: str = "ft", **setti
         return {name for name, tensor in model.module.state_dict().items() if not torch.equal(tensor, before[name])}
 
 
-def test_the_default_is_the_last_mlp(tiny_model: HfModel, tiny_edits: list[Edit]) -> None:
-    assert changed_names(tiny_model, tiny_edits) == set(tiny_model.layer_parameters(-1, "mlp"))
+def test_the_default_is_the_second_map_of_the_last_mlp(tiny_model: HfModel, tiny_edits: list[Edit]) -> None:
+    assert changed_names(tiny_model, tiny_edits) == set(tiny_model.layer_parameters(-1, "mlp.down_proj"))
 
 
 def test_layers_and_modules_are_chosen(tiny_model: HfModel, tiny_edits: list[Edit]) -> None:

@@ -24,12 +24,14 @@ class FtConfig(TrainingConfig):
             of them at the last token of the prompt.
         layers: Layers of that part; negative counts from the last; None for the projector.
         modules: Parts of each layer, as paths within it, e.g. ``mlp`` or ``mlp.down_proj``; None for the projector.
+        learning_rate: Adam's step size.
     """
 
     part: ModelPart = "text"
     objective: Objective = "target_new"
     layers: Annotated[tuple[int, ...], Field(min_length=1)] | None = (-1,)
-    modules: Annotated[tuple[str, ...], Field(min_length=1)] | None = ("mlp",)
+    modules: Annotated[tuple[str, ...], Field(min_length=1)] | None = ("mlp.down_proj",)
+    learning_rate: float = Field(default=3e-3, gt=0)
 
     @model_validator(mode="after")
     def _settings_take_effect(self) -> Self:

@@ -22,8 +22,8 @@ class GraceConfig(MethodConfig):
     Attributes:
         target: ``answer``: the new answer straight after the prompt, as the field does. ``chain``: the model's own
             chain with the fact replaced, then the answer.
-        layer: Text layer (l in the paper); negative counts from the last. None: the last of the lower half, so that
-            half of the layers read what is put in.
+        layer: Text layer (l in the paper); negative counts from the last. None: two thirds of the way up, and below
+            the last, so that what is put in is read by a layer.
         module: Part of that layer whose input is the key and whose output is replaced, as a path within it.
         radius: Radius of a new key, Euclidean (epsilon_init in the paper).
         replacement: Which tokens' outputs are replaced.

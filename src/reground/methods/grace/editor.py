@@ -249,7 +249,9 @@ class _Filling:
 
 
 def _layer(local: HfModel, config: GraceConfig) -> int:
-    return (len(local.text_layers) - 1) // 2 if config.layer is None else config.layer
+    num_layers = len(local.text_layers)
+    default = max(0, min(2 * num_layers // 3, num_layers - 2))
+    return default if config.layer is None else config.layer
 
 
 def _in_force_at(local: HfModel, path: str) -> AttachedCodebook | None:

@@ -29,5 +29,5 @@ class LoraConfig(TrainingConfig):
     alpha: Annotated[float, Field(gt=0)] | None = None
     layers: Annotated[tuple[int, ...], Field(min_length=1)] | None = None
     modules: ModuleChoice | Annotated[tuple[str, ...], Field(min_length=1)] = ("self_attn.q_proj", "self_attn.v_proj")
-    learning_rate: float = Field(default=5e-3, gt=0)
+    learning_rate: float = Field(default=2e-3, gt=0)
     num_steps: int = Field(default=50, ge=1)

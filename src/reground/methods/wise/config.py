@@ -57,14 +57,14 @@ class WiseConfig(MethodConfig):
     shards_per_memory: int = Field(default=2, ge=1)
     mask_share: float = Field(default=0.2, gt=0, le=1)
     merge_density: float = Field(default=0.53, gt=0, le=1)
-    statistic: Statistic = "mean"
+    statistic: Statistic = "last"
     alpha: float = Field(default=0.1, ge=0)
     beta: float = Field(default=0.4, ge=0)
     gamma: float = Field(default=0.2, ge=0)
     route_share: float = Field(default=0.8, gt=0, lt=1)
     irrelevant: str = "phantom-train"
     num_irrelevant: int = Field(default=16, ge=1)
-    learning_rate: float = Field(default=1e-2, gt=0)
+    learning_rate: float = Field(default=3e-2, gt=0)
     num_steps: int = Field(default=50, ge=1)
     loss_floor: float = Field(default=1e-2, ge=0)
     ends: bool = True
