@@ -15,7 +15,7 @@ from pathlib import Path
 from rich.console import Console
 
 from reground.evaluation.results import Summary, read_summary
-from reground.reports.tables import print_summary
+from reground.reports.tables import findings, markdown_table, print_summary
 
 ROOT = Path(__file__).parent.parent
 
@@ -28,8 +28,17 @@ def as_printed(summary: Summary) -> str:
     return f"```text\n{lines}\n```\n"
 
 
+def as_tables(summary: Summary) -> str:
+    """The same tables in Markdown, and the same sentences."""
+    sentences = "\n".join(f"- {sentence}" for sentence in findings(summary))
+    return f"{markdown_table(summary).strip()}\n\n{sentences}\n"
+
+
 #: page, recipe, and how its result is shown between the comments that name the recipe
-PAGES: tuple[tuple[str, str, Callable[[Summary], str]], ...] = (("README.md", "quickstart", as_printed),)
+PAGES: tuple[tuple[str, str, Callable[[Summary], str]], ...] = (
+    ("README.md", "quickstart", as_printed),
+    ("docs/comparison.md", "methods", as_tables),
+)
 
 
 def shown(page: Path, recipe: str, show: Callable[[Summary], str]) -> str:
