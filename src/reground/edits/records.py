@@ -310,9 +310,14 @@ class Row(Record):
         benchmark: Name of the benchmark.
         schedule: ``single``, ``sequential`` or ``lifelong``.
         step: Index of the step within the method's schedule, from 0.
-        checkpoint: Number of edits applied when the probe was put; 0 for ``before``, 1 on the single schedule.
+        checkpoint: Number of edits applied when the probe was put; 0 for ``before``, 1 on the single schedule. On a
+            row without a probe, of the checkpoint that comes next.
+        order: In a chain of edits, which of the run's orders they followed, from 0; None outside of one.
+        age: Edits applied since the probed one was; None outside of a chain.
+        num_applied: On rows of a chain: edits that ``timings.apply_s`` was spent on.
         edit_id: The edit the probe belongs to.
-        probe_id: The probe; None on a row that records a failed step.
+        probe_id: The probe; None on a row that records a failed step, or an edit of a chain that was applied and not
+            yet probed.
         phase: ``before`` for the unedited model, ``after`` for the edited one.
         raw: What the model wrote, special tokens included, end and padding tokens removed.
         trace: ``raw`` as the parser read it.
@@ -321,7 +326,7 @@ class Row(Record):
         forced: What the lenses compare, if the protocol's ``keeps_forced_tokens`` asks for it.
         chain_tokens: Token budget of the chain: None: the model's own chain; 0: an empty one.
         is_restored_exactly: On ``after`` rows: whether the model's logits after undo equal those before the edit,
-            bit for bit. None where the model gives no logits to compare.
+            bit for bit. None where the model gives no logits to compare, and in a chain before its last step.
         timings: Seconds; per step, repeated on each of its rows (``generate_s`` is the step's batch).
         peak_bytes: Memory above the loaded model while the edit was applied.
         stored_bytes: What has to be kept to have the edit.
@@ -340,6 +345,9 @@ class Row(Record):
     schedule: Text
     step: int = Field(ge=0)
     checkpoint: int = Field(ge=0)
+    order: Annotated[int, Field(ge=0)] | None = None
+    age: Annotated[int, Field(ge=0)] | None = None
+    num_applied: Annotated[int, Field(ge=1)] | None = None
     edit_id: Text
     probe_id: Text | None
     phase: Phase

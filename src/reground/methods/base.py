@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import ClassVar, Protocol, Self, runtime_checkable
+from typing import ClassVar, Literal, Protocol, Self, runtime_checkable
 
 from pydantic import ConfigDict
 
@@ -13,7 +13,12 @@ from reground.edits.records import Edit, Record
 from reground.errors import CapabilityError
 from reground.models.base import Capability, Model
 
-__all__ = ["EditCost", "EditedModel", "Editor", "MethodConfig", "require"]
+__all__ = ["ChainStyle", "EditCost", "EditedModel", "Editor", "MethodConfig", "require"]
+
+#: How a method adds an edit to those in force. ``in_place``: it changes further what the first one changed, so that
+#: the first one's undo undoes all. ``carried``: its own state holds that of the edits before, which come off once it is
+#: in force. ``anew``: all edits are applied together, anew, to the unedited model.
+ChainStyle = Literal["in_place", "carried", "anew"]
 
 _CAPABILITY_WORDS: dict[Capability, str] = {
     "generate": "free generation",

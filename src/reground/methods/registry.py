@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 from reground.edits.misfits import accepted_words, shown
 from reground.errors import InputError, RecipeError, UnknownNameError, nearest
 from reground.methods.artifact import Artifact, FitConfig, TrainedConfig, artifact_folder
-from reground.methods.base import Editor, MethodConfig
+from reground.methods.base import ChainStyle, Editor, MethodConfig
 from reground.models.base import Capability
 
 __all__ = [
@@ -57,6 +57,7 @@ class MethodEntry:
         preset: Settings that make this name a variant of its editor.
         fit: How it is trained before it can edit; None if it is not.
         defaults: Settings that have another default under this name than in the config.
+        chain: How it adds an edit to those in force.
     """
 
     config: str
@@ -66,6 +67,7 @@ class MethodEntry:
     preset: Mapping[str, Any]
     fit: FitEntry | None = None
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    chain: ChainStyle = "anew"
 
 
 _CONTEXT: frozenset[Capability] = frozenset({"generate", "notes"})
@@ -106,6 +108,7 @@ METHODS: dict[str, MethodEntry] = {
         _WEIGHTS,
         "Fine-tune chosen MLP layers on the new answer alone, as the field does.",
         {"target": "answer", "part": "text", "objective": "target_new"},
+        chain="in_place",
     ),
     "ft-l": MethodEntry(
         "reground.methods.ft.config:FtConfig",
@@ -113,6 +116,7 @@ METHODS: dict[str, MethodEntry] = {
         _WEIGHTS,
         "Fine-tune the same layers to predict the whole answer at the last token of the prompt.",
         {"target": "answer", "part": "text", "objective": "prompt_last", "ends": False},
+        chain="in_place",
     ),
     "ft-chain": MethodEntry(
         "reground.methods.ft.config:FtConfig",
@@ -120,6 +124,7 @@ METHODS: dict[str, MethodEntry] = {
         _WEIGHTS,
         "Fine-tune the same layers on the model's own chain with the fact replaced, and the answer.",
         {"target": "chain", "part": "text", "objective": "target_new"},
+        chain="in_place",
     ),
     "ft-vision": MethodEntry(
         "reground.methods.ft.config:FtConfig",
@@ -128,6 +133,7 @@ METHODS: dict[str, MethodEntry] = {
         "Fine-tune chosen layers of the vision tower on the new answer; visual edits alone.",
         {"target": "answer", "part": "vision"},
         defaults={"modules": ["mlp"], "learning_rate": 1e-3},
+        chain="in_place",
     ),
     "ft-projector": MethodEntry(
         "reground.methods.ft.config:FtConfig",
@@ -136,6 +142,7 @@ METHODS: dict[str, MethodEntry] = {
         "Fine-tune the projector between vision tower and text model on the new answer; visual edits alone.",
         {"target": "answer", "part": "projector", "layers": None, "modules": None},
         defaults={"learning_rate": 1e-3},
+        chain="in_place",
     ),
     "lora": MethodEntry(
         "reground.methods.lora.config:LoraConfig",
@@ -143,6 +150,7 @@ METHODS: dict[str, MethodEntry] = {
         _WEIGHTS,
         "Train a low-rank adapter on the new answer alone.",
         {"target": "answer"},
+        chain="in_place",
     ),
     "lora-chain": MethodEntry(
         "reground.methods.lora.config:LoraConfig",
@@ -150,6 +158,7 @@ METHODS: dict[str, MethodEntry] = {
         _WEIGHTS,
         "Train a low-rank adapter on the model's own chain with the fact replaced, and the answer.",
         {"target": "chain"},
+        chain="in_place",
     ),
     "mend": MethodEntry(
         "reground.methods.mend.config:MendConfig",
@@ -160,6 +169,7 @@ METHODS: dict[str, MethodEntry] = {
         FitEntry(
             "reground.methods.mend.config:MendFitConfig", "reground.methods.mend.fit:fit_mend", {"target": "answer"}
         ),
+        chain="in_place",
     ),
     "serac": MethodEntry(
         "reground.methods.serac.config:SeracConfig",
@@ -185,6 +195,7 @@ METHODS: dict[str, MethodEntry] = {
         _WEIGHTS,
         "A codebook at one layer: keys with radii, and values that take over within them.",
         {},
+        chain="carried",
     ),
     "wise": MethodEntry(
         "reground.methods.wise.config:WiseConfig",
@@ -199,6 +210,7 @@ METHODS: dict[str, MethodEntry] = {
         _WEIGHTS,
         "Write each edit into one MLP layer as a rank-one update, sparing the keys of a corpus.",
         {},
+        chain="in_place",
     ),
     "memit": MethodEntry(
         "reground.methods.memit.config:MemitConfig",
@@ -206,6 +218,7 @@ METHODS: dict[str, MethodEntry] = {
         _WEIGHTS,
         "Write all edits together, a share into each of a few MLP layers, sparing the keys of a corpus.",
         {},
+        chain="in_place",
     ),
     "alphaedit": MethodEntry(
         "reground.methods.alphaedit.config:AlphaEditConfig",
@@ -213,6 +226,7 @@ METHODS: dict[str, MethodEntry] = {
         _WEIGHTS,
         "The same along those directions alone that the keys of a corpus leave free, sparing its earlier edits.",
         {},
+        chain="in_place",
     ),
 }
 

@@ -28,7 +28,7 @@ from reground.methods.weight_edit import (
 from reground.models.base import Capability, Model
 from reground.models.hf.adapter import HfModel
 
-__all__ = ["CompletionEditor", "WeightChange"]
+__all__ = ["CompletionEdit", "CompletionEditor", "WeightChange"]
 
 _Config = TypeVar("_Config", bound=TrainingConfig)
 
@@ -72,6 +72,23 @@ class WeightChange(Protocol):
         ...
 
 
+class CompletionEdit(WeightEdit):
+    """A local model with a trained change of its weights.
+
+    Args:
+        base: The model as it was handed to the editor.
+        local: Where the weights are.
+        saved: What is kept of the edits, without tensors.
+        change: The change, trained and settled.
+    """
+
+    def __init__(self, base: Model, local: HfModel, saved: SavedEdit, change: WeightChange) -> None:
+        super().__init__(
+            base, local, saved, base_tensors=change.base_tensors, edit_tensors=change.tensors, undo=change.undo
+        )
+        self.change = change
+
+
 class CompletionEditor(ABC, Generic[_Config]):
     """Trains a change of the weights until the targets of all edits follow their prompts.
 
@@ -95,7 +112,7 @@ class CompletionEditor(ABC, Generic[_Config]):
         """Where the tokens of a target are predicted."""
         return "target_new"
 
-    def apply(self, model: Model, edits: Sequence[Edit], *, seed: int = 0) -> WeightEdit:
+    def apply(self, model: Model, edits: Sequence[Edit], *, seed: int = 0) -> CompletionEdit:
         """The model trained on ``edits``; an error on the way leaves it as it was.
 
         ``seed`` decides whatever the change draws at random.
@@ -149,9 +166,9 @@ class CompletionEditor(ABC, Generic[_Config]):
             cost=cost,
             details={"training": report.model_dump(), "targets": [target.model_dump() for target in targets]},
         )
-        return _in_force(model, local, saved, change)
+        return CompletionEdit(model, local, saved, change)
 
-    def load(self, model: Model, folder: Path) -> WeightEdit:
+    def load(self, model: Model, folder: Path) -> CompletionEdit:
         """The model with the weights that were saved to ``folder``; the settings that were saved hold.
 
         Raises:
@@ -172,7 +189,7 @@ class CompletionEditor(ABC, Generic[_Config]):
             change.undo()
             raise
         change.settle()
-        return _in_force(model, local, saved, change)
+        return CompletionEdit(model, local, saved, change)
 
     def _check_edits(self, edits: Sequence[Edit]) -> None:
         """Raise ``InputError`` for edits that the method cannot carry; by default it carries all."""
@@ -180,9 +197,3 @@ class CompletionEditor(ABC, Generic[_Config]):
     @abstractmethod
     def _change(self, local: HfModel, config: _Config) -> WeightChange:
         """The change, untrained and in place; a failure leaves the model as it was."""
-
-
-def _in_force(model: Model, local: HfModel, saved: SavedEdit, change: WeightChange) -> WeightEdit:
-    return WeightEdit(
-        model, local, saved, base_tensors=change.base_tensors, edit_tensors=change.tensors, undo=change.undo
-    )

@@ -170,6 +170,36 @@ class WeightEdit(WrappedModel):
         self._local.edits_in_force.pop()
         super().restore()
 
+    def absorb(self, later: WeightEdit) -> None:
+        """Make one edit of this one and the one made on top of it, so that both come off and are saved as one.
+
+        For edits in place: what this one's undo puts back must be all that the later one changed. The later one's
+        costs become those of both; it ends without being undone.
+
+        Raises:
+            InputError: The two are not the topmost edits in force.
+        """
+        later._require_right_above(self)
+        self._local.edits_in_force.pop()
+        self._edit_tensors = later._edit_tensors
+        self.saved = _joined(self.saved, later.saved)
+        later.is_restored = True
+
+    def supersede(self, earlier: WeightEdit) -> None:
+        """Take the place of the edit this one was made on top of, and whose effect its own state holds.
+
+        The earlier one is undone; from now on this one stands on what that one stood on.
+
+        Raises:
+            InputError: The two are not the topmost edits in force.
+        """
+        self._require_right_above(earlier)
+        earlier._undo()
+        self._local.edits_in_force.remove(earlier)
+        self.base, self._base_tensors = earlier.base, earlier._base_tensors
+        self.saved = _joined(earlier.saved, self.saved)
+        earlier.is_restored = True
+
     def save(self, folder: Path) -> None:
         """Write settings, edits and tensors, without the base weights.
 
@@ -184,6 +214,15 @@ class WeightEdit(WrappedModel):
         tensors = {name: tensor.detach().contiguous().cpu() for name, tensor in self._edit_tensors().items()}
         save_file(tensors, folder / _TENSOR_FILE)
 
+    def _require_right_above(self, earlier: WeightEdit) -> None:
+        self._require_top("joined with the one before it")
+        if self._local.edits_in_force[-2:-1] != [earlier]:
+            raise InputError(
+                f"an edit by {self.saved.method!r} was to be joined with one that it was not made on top of.",
+                "the edit right beneath it",
+                "join edits in the order they were applied.",
+            )
+
     def _require_top(self, what: str) -> None:
         if self._local.edits_in_force[-1] is not self:
             raise InputError(
@@ -191,3 +230,11 @@ class WeightEdit(WrappedModel):
                 "the latest edit in force",
                 "restore the later edits first; nested `with` blocks do it in the right order.",
             )
+
+
+def _joined(earlier: SavedEdit, later: SavedEdit) -> SavedEdit:
+    """What is kept of two edits together: settings and state of the later one, edits and targets of both."""
+    details = dict(later.details)
+    if "targets" in details:
+        details["targets"] = [*earlier.details.get("targets", ()), *details["targets"]]
+    return later.model_copy(update={"edits": (*earlier.edits, *later.edits), "details": details})

@@ -7,23 +7,25 @@ installed wheel can run every recipe a published number names.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import yaml
-from pydantic import Field, StringConstraints, ValidationError, model_validator
+from pydantic import Field, StringConstraints, ValidationError, field_validator, model_validator
 
 from reground.edits.misfits import accepted_words, fields_at, kind_of, rename_hint, shown
 from reground.edits.records import Record, content_id
 from reground.errors import RecipeError, UnknownNameError
 from reground.evaluation.protocol import ProtocolSettings
+from reground.runner.schedules import Lifelong, Schedule, Sequential
 
 __all__ = ["BenchmarkChoice", "Recipe", "load_recipe", "read_settings", "recipe_names"]
 
 _METHODS = "a list of method names, or a mapping of each to its settings"
 _IS_RUN = re.compile(r"^benchmark\s*:", re.MULTILINE)
+_CHAINS: Mapping[Any, type[Sequential] | type[Lifelong]] = {"sequential": Sequential, "lifelong": Lifelong}
 _Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
 
 
@@ -63,7 +65,8 @@ class Recipe(Record):
         model: Name of the model, e.g. ``phantom-med`` or ``hf:ORG/NAME``.
         benchmark: What is edited and asked.
         methods: Settings by method name; a list of names stands for their defaults.
-        schedule: ``single``: edit, probe, restore.
+        schedule: ``single``: edit, probe, restore. ``sequential`` and ``lifelong``: chains of edits; the name alone
+            stands for their defaults.
         seed: From which the seed of every step follows.
         protocol: How probes are decoded and scored.
         dtype: Number format of the weights; None: as stored.
@@ -75,7 +78,7 @@ class Recipe(Record):
     model: _Name
     benchmark: BenchmarkChoice
     methods: Annotated[dict[str, dict[str, Any]], Field(min_length=1)]
-    schedule: Literal["single"] = "single"
+    schedule: Schedule = "single"
     seed: int = Field(default=0, ge=0, strict=True)
     protocol: ProtocolSettings = ProtocolSettings()
     dtype: str | None = None
@@ -94,6 +97,20 @@ class Recipe(Record):
         if isinstance(methods, dict):
             methods = {name: {} if settings is None else settings for name, settings in methods.items()}
         return value if methods is None else {**value, "methods": methods}
+
+    @field_validator("schedule", mode="before")
+    @classmethod
+    def _read_schedule(cls, value: Any) -> Any:
+        if isinstance(value, Sequential | Lifelong) or value == "single":
+            return value
+        fields = {"name": value} if isinstance(value, str) else value
+        kind = _CHAINS.get(fields.get("name")) if isinstance(fields, dict) else None
+        if kind is None:
+            raise ValueError("single, sequential or lifelong, or a mapping with one of the latter two as its name")
+        try:
+            return kind.model_validate(fields)
+        except ValidationError as error:
+            raise ValueError(_chain_words(kind, error)) from error
 
     @property
     def digest(self) -> str:
@@ -200,6 +217,8 @@ def _apply_override(value: dict[str, Any], override: str) -> None:
     for part in parts[:-1]:
         if isinstance(place.get(part), str) and part == "benchmark":
             place[part] = {"name": place[part]}
+        if isinstance(place.get(part), str) and part == "schedule":
+            place[part] = {"name": place[part]}
         if part == "methods" and isinstance(place.get(part), list):
             place[part] = dict.fromkeys(place[part])
         if place.get(part) is None:
@@ -212,6 +231,15 @@ def _apply_override(value: dict[str, Any], override: str) -> None:
                 "drop what follows it.",
             )
     place[parts[-1]] = _parse_yaml(text, override, "override")
+
+
+def _chain_words(kind: type[Record], error: ValidationError) -> str:
+    """What would have been accepted in a schedule of edits in chains."""
+    first = error.errors(include_url=False)[0]
+    field = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"a schedule with the keys {', '.join(kind.model_fields)}"
+    return f"in {field}, {accepted_words(kind, first)}"
 
 
 class _StrictLoader(yaml.SafeLoader):

@@ -13,7 +13,7 @@ from reground.methods.completion_training import LowestChange
 from reground.methods.lora.config import LoraConfig, ModuleChoice
 from reground.models.hf.adapter import HfModel
 
-__all__ = ["AttachedAdapter"]
+__all__ = ["AttachedAdapter", "ContinuedAdapter"]
 
 _ADAPTER_NAME = "reground"
 
@@ -39,7 +39,7 @@ class AttachedAdapter:
         if hasattr(self._module, "peft_config"):
             raise InputError(
                 f"a low-rank adapter was to be put on {model.info.name!r}, which carries one already.",
-                "a model without an adapter",
+                "a model without an adapter, or with one that the same method trained last",
                 "apply all edits in one call, or restore the first edited model before.",
             )
         layers = range(len(model.text_layers)) if config.layers is None else config.layers
@@ -122,6 +122,61 @@ class AttachedAdapter:
             parameter.requires_grad_(flag)
         for part, flag in self._is_training:
             part.training = flag
+
+
+class ContinuedAdapter:
+    """The adapter of an edit in force while it is trained further, until ``undo`` sets it back to what it was.
+
+    Args:
+        adapter: The adapter.
+    """
+
+    trains_vision = False
+
+    def __init__(self, adapter: AttachedAdapter) -> None:
+        self._adapter = adapter
+        self.lowest = adapter.lowest
+        self._values = {name: parameter.detach().clone() for name, parameter in adapter.parameters.items()}
+        for parameter in self.parameters.values():
+            parameter.requires_grad_(True)
+
+    @property
+    def adapter(self) -> AttachedAdapter:
+        """The adapter that is trained."""
+        return self._adapter
+
+    @property
+    def base_tensors(self) -> dict[str, torch.Tensor]:
+        """The weights the adapter stands on, and its values before this edit."""
+        return {**self._adapter.base_tensors, **self._values}
+
+    @property
+    def parameters(self) -> dict[str, torch.nn.Parameter]:
+        """What is trained."""
+        return self._adapter.parameters
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """The adapter as peft saves it."""
+        return self._adapter.tensors()
+
+    def fill(self, tensors: Mapping[str, torch.Tensor]) -> None:
+        """Set the adapter to saved values.
+
+        Raises:
+            ModelError: They do not fit this adapter.
+        """
+        self._adapter.fill(tensors)
+
+    def settle(self) -> None:
+        """After training: the adapter asks for no gradients."""
+        self._adapter.settle()
+
+    def undo(self) -> None:
+        """Put the values back that it had before this edit."""
+        with torch.no_grad():
+            for name, parameter in self.parameters.items():
+                parameter.copy_(self._values[name])
+        self.settle()
 
 
 def _paths(model: HfModel, layer: int, modules: ModuleChoice | Sequence[str]) -> list[str]:
