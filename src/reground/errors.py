@@ -10,6 +10,7 @@
     ├── RunDirectoryError     a run directory that cannot be started in, resumed or read
     ├── ModelError            weights that cannot be loaded or are not finite
     ├── ArtifactError         what a trained method learned is missing, damaged, or was learned for another model
+    ├── WorkerError           processes that do the steps of a run cannot be had, or are lost again and again
     ├── EndpointError         a remote endpoint that cannot be reached or sends no usable reply
     └── MissingExtraError     an optional dependency is not installed; prints the install command
 
@@ -37,6 +38,7 @@ __all__ = [
     "RegroundError",
     "RunDirectoryError",
     "UnknownNameError",
+    "WorkerError",
     "nearest",
     "printable",
 ]
@@ -162,6 +164,10 @@ class ModelError(RegroundError):
 
 class ArtifactError(RegroundError):
     """What a trained method learned is missing, damaged, or was learned for another model."""
+
+
+class WorkerError(RegroundError):
+    """The processes that do the steps of a run cannot be had, or are lost again and again."""
 
 
 class EndpointError(RegroundError):

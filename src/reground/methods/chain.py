@@ -3,27 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from reground.edits.records import Edit
 from reground.methods.base import ChainStyle, EditCost, EditedModel, Editor
 from reground.models.base import Model
 
-__all__ = ["Addition", "EditChain"]
-
-
-@dataclass(frozen=True)
-class Addition:
-    """What putting edits in force took.
-
-    Attributes:
-        cost: Of the call that did it; bytes and parameters are those of all edits in force.
-        num_applied: Edits that its seconds were spent on: those added, or for a chain made anew all of them.
-    """
-
-    cost: EditCost
-    num_applied: int
+__all__ = ["EditChain"]
 
 
 class EditChain:
@@ -53,11 +39,16 @@ class EditChain:
         return self._edits
 
     @property
+    def is_anew(self) -> bool:
+        """Whether all edits are put in force together whenever some are added."""
+        return self._style == "anew"
+
+    @property
     def keeps_state(self) -> bool:
         """Whether there is a state worth saving; a method that makes its chain anew needs the edits alone."""
-        return self._edited is not None and self._style != "anew"
+        return self._edited is not None and not self.is_anew
 
-    def add(self, edits: Sequence[Edit], *, seed: int) -> Addition:
+    def add(self, edits: Sequence[Edit], *, seed: int) -> EditCost:
         """Put ``edits`` in force after those that are.
 
         A failure leaves the chain as it was; one that is made anew is then without edits, and tries all of them again
@@ -67,17 +58,26 @@ class EditChain:
             edits: At least one.
             seed: Of what is drawn at random; for a method that makes its chain anew, the same at every call.
 
+        Returns:
+            What it cost; bytes and parameters are those of all edits in force, and where they are put in force anew,
+            so are the seconds.
+
         Raises:
             Exception: Whatever the editor raises.
         """
-        if self._style == "anew":
+        if self.is_anew:
             return self._made_anew((*self._edits, *edits), seed)
         added = self._editor.apply(self.model, edits, seed=seed)
         if self._edited is not None:
             added = _joined(self._edited, added, self._style)
         self._edited = added
         self._edits = (*self._edits, *edits)
-        return Addition(added.cost, len(edits))
+        return added.cost
+
+    def expect(self, edits: Sequence[Edit]) -> None:
+        """Take edits as added without putting them in force: a chain made anew does that with the next."""
+        assert self.is_anew and self._edited is None, "only a chain that is made anew can put this off"
+        self._edits = tuple(edits)
 
     def save(self, folder: Path) -> None:
         """Write the state into ``folder``, from which ``load`` goes on."""
@@ -105,12 +105,12 @@ class EditChain:
         self._edited = None
         self._edits = ()
 
-    def _made_anew(self, edits: tuple[Edit, ...], seed: int) -> Addition:
+    def _made_anew(self, edits: tuple[Edit, ...], seed: int) -> EditCost:
         if self._edited is not None:
             self._edited.restore()
         self._edited, self._edits = None, edits
         self._edited = self._editor.apply(self._model, edits, seed=seed)
-        return Addition(self._edited.cost, len(edits))
+        return self._edited.cost
 
 
 def _joined(earlier: EditedModel, later: EditedModel, style: ChainStyle) -> EditedModel:

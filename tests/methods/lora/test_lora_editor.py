@@ -9,6 +9,7 @@ import torch
 
 from reground.edits.records import Edit
 from reground.errors import InputError, ModelError
+from reground.methods.chain_target import edit_query
 from reground.methods.lora.config import LoraConfig
 from reground.methods.lora.layers import AttachedAdapter
 from reground.methods.registry import create_editor
@@ -75,13 +76,24 @@ def test_a_part_that_is_not_linear_is_refused(tiny_model: HfModel, tiny_edits: l
     assert [name for name, _ in tiny_model.module.named_modules()] == names
 
 
-def test_a_second_adapter_is_refused(tiny_model: HfModel, tiny_edits: list[Edit]) -> None:
-    editor = create_editor("lora", {"num_steps": 1})
+def test_an_adapter_of_other_settings_is_refused(tiny_model: HfModel, tiny_edits: list[Edit]) -> None:
     with (
-        editor.apply(tiny_model, tiny_edits) as edited,
+        create_editor("lora", {"num_steps": 1}).apply(tiny_model, tiny_edits) as edited,
         pytest.raises(InputError, match="carries one already"),
     ):
-        editor.apply(edited, tiny_edits)
+        create_editor("lora", {"num_steps": 1, "rank": 2}).apply(edited, tiny_edits)
+
+
+def test_a_second_edit_trains_the_same_adapter_further(one_tiny_model: HfModel, tiny_edits: list[Edit]) -> None:
+    editor = create_editor("lora", {"num_steps": 2})
+    queries = [edit_query(edit) for edit in tiny_edits]
+    with editor.apply(one_tiny_model, tiny_edits[:1]) as first:
+        after_first = first.fingerprint(queries)
+        names = [name for name, _ in one_tiny_model.module.named_modules()]
+        with editor.apply(first, tiny_edits[1:]) as second:
+            assert second.fingerprint(queries) != after_first
+            assert [name for name, _ in one_tiny_model.module.named_modules()] == names
+        assert first.fingerprint(queries) == after_first
 
 
 def test_an_adapter_is_refused_on_other_weights(tiny_model: HfModel, tiny_edits: list[Edit], tmp_path: Path) -> None:

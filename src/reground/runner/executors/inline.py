@@ -1,0 +1,41 @@
+"""Every unit done in this process, one after the other."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+from reground.models.base import Model
+from reground.runner.executors.base import Feed
+from reground.runner.work import STATE_EVERY_S, Job, Workplace
+
+__all__ = ["InlineExecutor"]
+
+
+class InlineExecutor:
+    """Does units in this process.
+
+    Args:
+        state_every_s: Seconds of work after which the state of a chain is written.
+    """
+
+    def __init__(self, *, state_every_s: float = STATE_EVERY_S) -> None:
+        self._state_every_s = state_every_s
+
+    def run(self, feed: Feed, *, model_of: Job | None = None, model: Model | None = None) -> None:
+        """Do everything a feed has; see ``Executor.run``."""
+        workplace = Workplace(model_of, model, state_every_s=self._state_every_s)
+        run: str | None = None
+        while (unit := feed.next_unit(run)) is not None:
+            run = unit.run
+            for done in workplace.do(feed.job(unit), unit):
+                feed.keep(unit, done)
+            feed.end(unit)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Nothing was started, so nothing is to be ended."""
