@@ -13,6 +13,7 @@ from reground.edits.records import Edit, ImageRef
 from reground.errors import CapabilityError, InputError
 from reground.methods.base import EditedModel
 from reground.methods.chain_target import edit_query
+from reground.methods.edited import AsksTheOriginal
 from reground.methods.registry import METHODS, create_editor, method_entry
 from reground.models.base import Capability, Delimiters, ModelInfo, Output, Query, TargetScore
 from reground.models.hf.adapter import HfModel, load_hf_model
@@ -366,3 +367,13 @@ def test_weights_cannot_be_edited_under_a_note(tiny_model: HfModel, tiny_edits: 
         pytest.raises(CapabilityError, match="needs weights"),
     ):
         create_editor("ft").apply(noted, tiny_edits)
+
+
+@pytest.mark.parametrize("name", sorted(name for name, entry in METHODS.items() if entry.asks_the_original))
+def test_what_asks_the_original_says_what_it_asks(tiny_model: HfModel, tiny_edits: list[Edit], name: str) -> None:
+    queries = [edit_query(edit) for edit in tiny_edits]
+    with create_editor(name, CONTEXT.get(name)).apply(tiny_model, tiny_edits[:1]) as edited:
+        assert isinstance(edited, AsksTheOriginal)
+        asked = edited.asked(queries)
+        assert edited.generate(queries, max_new_tokens=8) == tiny_model.generate(asked, max_new_tokens=8)
+    assert edited.asked(queries) == queries

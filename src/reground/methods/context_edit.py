@@ -118,7 +118,7 @@ class NotedModel(WrappedModel):
         seed: int = 0,
     ) -> list[list[Output]]:
         return self.base.generate(
-            self._noted(queries),
+            self.asked(queries),
             max_new_tokens=max_new_tokens,
             temperature=temperature,
             num_samples=num_samples,
@@ -126,12 +126,13 @@ class NotedModel(WrappedModel):
         )
 
     def score(self, queries: Sequence[Query], targets: Sequence[str]) -> list[TargetScore]:
-        return self.base.score(self._noted(queries), targets)
+        return self.base.score(self.asked(queries), targets)
 
     def fingerprint(self, queries: Sequence[Query]) -> str:
-        return self.base.fingerprint(self._noted(queries))
+        return self.base.fingerprint(self.asked(queries))
 
-    def _noted(self, queries: Sequence[Query]) -> list[Query]:
+    def asked(self, queries: Sequence[Query]) -> list[Query]:
+        """The queries with their notes; as they are once the edits are undone."""
         return list(queries) if self.is_restored else [self._with_note(query) for query in queries]
 
     def _with_note(self, query: Query) -> Query:

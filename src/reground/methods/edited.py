@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import Any, Literal, Protocol, Self, runtime_checkable
 
 from pydantic import Field, ValidationError
 
@@ -14,7 +14,7 @@ from reground.errors import InputError
 from reground.methods.base import EditCost
 from reground.models.base import Capability, Delimiters, Model, ModelInfo, Output, Query, TargetScore
 
-__all__ = ["SavedEdit", "WrappedModel"]
+__all__ = ["AsksTheOriginal", "SavedEdit", "WrappedModel"]
 
 _FILE_NAME = "edit.json"
 
@@ -72,6 +72,15 @@ class SavedEdit(Record):
                 f"create the editor {saved.method!r} and load the folder with it.",
             )
         return saved
+
+
+@runtime_checkable
+class AsksTheOriginal(Protocol):
+    """An edited model that generates what the unedited one does when it is asked otherwise."""
+
+    def asked(self, queries: Sequence[Query]) -> list[Query]:
+        """What the unedited model is asked in the place of ``queries``, one for each."""
+        ...
 
 
 class WrappedModel:

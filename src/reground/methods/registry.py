@@ -58,6 +58,7 @@ class MethodEntry:
         fit: How it is trained before it can edit; None if it is not.
         defaults: Settings that have another default under this name than in the config.
         chain: How it adds an edit to those in force.
+        asks_the_original: Whether its edited models are ``AsksTheOriginal``, so that several can be asked in one call.
     """
 
     config: str
@@ -68,6 +69,7 @@ class MethodEntry:
     fit: FitEntry | None = None
     defaults: Mapping[str, Any] = field(default_factory=dict)
     chain: ChainStyle = "anew"
+    asks_the_original: bool = False
 
 
 _CONTEXT: frozenset[Capability] = frozenset({"generate", "notes"})
@@ -80,6 +82,7 @@ METHODS: dict[str, MethodEntry] = {
         frozenset({"generate"}),
         "No edit: the floor every method is compared with.",
         {},
+        asks_the_original=True,
     ),
     "prompt": MethodEntry(
         "reground.methods.prompt.config:PromptConfig",
@@ -87,6 +90,7 @@ METHODS: dict[str, MethodEntry] = {
         _CONTEXT,
         "The edit stated in every prompt, relevant or not.",
         {},
+        asks_the_original=True,
     ),
     "ike": MethodEntry(
         "reground.methods.ike.config:IkeConfig",
@@ -94,6 +98,7 @@ METHODS: dict[str, MethodEntry] = {
         _CONTEXT,
         "Retrieved demonstrations and the retrieved new fact before the question.",
         {"facts": "retrieved"},
+        asks_the_original=True,
     ),
     "ike-gold": MethodEntry(
         "reground.methods.ike.config:IkeConfig",
@@ -101,6 +106,7 @@ METHODS: dict[str, MethodEntry] = {
         _CONTEXT,
         "The same with the new fact always given, never retrieved: an upper bound.",
         {"facts": "gold", "min_similarity": -1.0},
+        asks_the_original=True,
     ),
     "ft": MethodEntry(
         "reground.methods.ft.config:FtConfig",

@@ -11,9 +11,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TypedDict
 
@@ -24,6 +25,7 @@ from reground.evaluation.lenses.targets import forced_target
 from reground.evaluation.strata import Belief
 from reground.methods.base import EditCost, EditedModel, Editor
 from reground.methods.chain import EditChain
+from reground.methods.edited import AsksTheOriginal
 from reground.methods.registry import create_config, create_editor, find_artifact, method_entry
 from reground.models.base import Model, Output, Query, probe_query
 from reground.models.registry import load_model
@@ -34,6 +36,7 @@ from reground.runner.manifest import Manifest
 from reground.runner.plan import Workload
 from reground.runner.recipe import Recipe
 from reground.runner.schedules import REFERENCE, Probed, Step, schedule_name
+from reground.runner.together import AskedTogether
 
 __all__ = [
     "STATE_EVERY_S",
@@ -117,10 +120,17 @@ class _Sampling(TypedDict):
 
 @dataclass(frozen=True)
 class _Said:
-    """What the unedited model said to one question."""
+    """What the unedited model said to one question.
+
+    Attributes:
+        raw: All of it.
+        trace: As it is read.
+        seconds: The question's share of the time that took; None if another process asked.
+    """
 
     raw: str
     trace: Trace
+    seconds: float | None = None
 
 
 @dataclass
@@ -160,6 +170,10 @@ class Worker:
         self._unrestored: Step | None = None
         self._method_versions: dict[str, dict[str, str]] = {}
         self._beliefs = BeliefCache(job.manifest.model, job.versions)
+        self._together = AskedTogether(job.workload.edits, job.workload.probes)
+        self._asked: set[tuple[str, range]] = set()
+        self._num_known, self._known_keys = 0, set[str]()
+        self._ahead: dict[str, _Answers] = {}
 
     def do(self, unit: Unit) -> Iterator[Done]:
         """Do what is pending of a unit, step by step.
@@ -177,6 +191,7 @@ class Worker:
             yield from self._do_chain(unit)
             return
         for step in pending:
+            self._ask_together(step)
             yield self._ask_unedited(step) if step.method == REFERENCE else self._edit_and_probe(step)
             self._replace_if_unrestored()
 
@@ -243,15 +258,12 @@ class Worker:
             queries = [self._query(probe) for probe in probes]
             new = {self._key(query): query for query in queries}
             new = {key: query for key, query in new.items() if key not in self._said}
-            start = time.perf_counter()
-            outputs = self._generate(self._model, list(new.values()))
-            seconds = time.perf_counter() - start
-            for key, output in zip(new, outputs, strict=True):
-                self._said[key] = _Said(output.text, self._read(output, self._model))
+            self._say(new)
             said = [self._said[self._key(query)] for query in queries]
-            # Answers taken from the cache cost nothing here; they are charged at the price of the others.
-            is_measured = 2 * len(new) >= len(queries) > 0
-            timings = Timings(generate_s=seconds / len(new) * len(queries) if is_measured else None)
+            # What another process asked is charged at the price of the rest.
+            prices = [words.seconds for words in said if words.seconds is not None]
+            is_measured = 2 * len(prices) >= len(queries) > 0
+            timings = Timings(generate_s=sum(prices) / len(prices) * len(queries) if is_measured else None)
             stage = "score"
             tf = self._score(self._model, probes)
             forced = self._force(self._model, probes)
@@ -266,6 +278,61 @@ class Worker:
         except Exception as error:
             return Done(step.key, (self._row(step, "before", None, failure=_failure(stage, error)),))
         return Done(step.key, tuple(rows), (belief,))
+
+    def _say(self, queries: Mapping[str, Query]) -> None:
+        """Ask the unedited model, and remember what it said by the keys of the queries."""
+        start = time.perf_counter()
+        outputs = self._generate(self._model, list(queries.values()))
+        seconds = (time.perf_counter() - start) / max(1, len(queries))
+        for key, output in zip(queries, outputs, strict=True):
+            self._said[key] = _Said(output.text, self._read(output, self._model), seconds)
+
+    def _ask_together(self, step: Step) -> None:
+        """Before the first step of a group: ask in one call what its steps will ask the unedited model.
+
+        The same is asked whatever steps of the group are done already, so that a run that goes on asks in the batches
+        of one that was never interrupted. Whatever goes wrong here is left to the steps, each of which asks by itself
+        and puts its own failure on record.
+        """
+        group = self._together.group(step.index, step.edit) if step.order is None else None
+        asks_the_original = step.method == REFERENCE or method_entry(step.method).asks_the_original
+        if group is None or not asks_the_original or (step.method, group) in self._asked:
+            return
+        self._asked.add((step.method, group))
+        edits = [self._workload.edits[index] for index in group]
+        try:
+            if step.method == REFERENCE:
+                self._say(self._new_in(group, edits))
+            else:
+                self._probe_together(step.method, group, edits)
+        except Exception as error:
+            _log.info("%s cannot be asked together (%s): edit by edit instead.", step.key, error)
+
+    def _new_in(self, group: range, edits: Sequence[Edit]) -> dict[str, Query]:
+        """The queries of a group that none before it asks, by their keys."""
+        for edit in self._workload.edits[self._num_known : group.start]:
+            self._known_keys.update(self._key(self._query(probe)) for probe in self._workload.probes[edit.id])
+        self._num_known = max(self._num_known, group.start)
+        queries = [self._query(probe) for edit in edits for probe in self._workload.probes[edit.id]]
+        new = {self._key(query): query for query in queries}
+        return {key: query for key, query in new.items() if key not in self._known_keys}
+
+    def _probe_together(self, method: str, group: range, edits: Sequence[Edit]) -> None:
+        """Ask the probes of several edits, each under its own, of a method that asks the unedited model otherwise."""
+        asked: list[list[Query]] = []
+        for edit in edits:
+            made = self._workload.applied(edit)
+            with self._editors[method].apply(self._model, made, seed=self._seed(edit)) as edited:
+                assert isinstance(edited, AsksTheOriginal), "the method's registry line says so"
+                asked.append(edited.asked([self._query(probe) for probe in self._workload.probes[edit.id]]))
+        start = time.perf_counter()
+        outputs = self._generate(self._model, [query for queries in asked for query in queries])
+        seconds = (time.perf_counter() - start) / max(1, len(outputs))
+        rest = iter(outputs)
+        for index, edit, queries in zip(group, edits, asked, strict=True):
+            own = list(islice(rest, len(queries)))
+            traces = [self._read(output, self._model) for output in own]
+            self._ahead[Step(method, index, edit).key] = _Answers(own, traces, generate_s=seconds * len(own))
 
     def _believes(self, edit: Edit) -> Belief:
         protocol = self._recipe.protocol
@@ -308,7 +375,7 @@ class Worker:
             edited = self._editors[step.method].apply(self._model, made, seed=self._seed(step.edit))
             cost = edited.cost
             stage = "generate"
-            answers = self._answered(edited, probes)
+            answers = self._ahead.pop(step.key, None) or self._answered(edited, probes)
             stage = "score"
             self._fed(edited, probes, answers)
             rows = self._probe_rows(step, probes, answers, cost)

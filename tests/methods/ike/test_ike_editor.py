@@ -32,7 +32,7 @@ SKY = Query(question="what colour has coal?")
 
 
 def seen(edited: NotedModel, query: Query) -> str | None:
-    (noted,) = edited._noted([query])
+    (noted,) = edited.asked([query])
     return noted.note
 
 

@@ -10,9 +10,17 @@ from reground.edits.records import Edit
 from reground.methods.base import EditCost, require
 from reground.methods.edited import SavedEdit, WrappedModel
 from reground.methods.none.config import NoneConfig
-from reground.models.base import Capability, Model
+from reground.models.base import Capability, Model, Query
 
-__all__ = ["NoneEditor"]
+__all__ = ["NoneEditor", "UneditedModel"]
+
+
+class UneditedModel(WrappedModel):
+    """The model as it is."""
+
+    def asked(self, queries: Sequence[Query]) -> list[Query]:
+        """The queries."""
+        return list(queries)
 
 
 class NoneEditor:
@@ -44,7 +52,7 @@ class NoneEditor:
             edits=tuple(edits),
             cost=cost,
         )
-        return WrappedModel(model, saved)
+        return UneditedModel(model, saved)
 
     def load(self, model: Model, folder: Path) -> WrappedModel:
         """The model as it is, once ``folder`` proves to be what this method saved.
@@ -53,4 +61,4 @@ class NoneEditor:
             InputError: ``folder`` holds no edit of this method.
         """
         require(model, self.needs, self.name)
-        return WrappedModel(model, SavedEdit.read(folder, self.name))
+        return UneditedModel(model, SavedEdit.read(folder, self.name))
