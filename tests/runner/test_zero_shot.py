@@ -100,7 +100,7 @@ def test_the_limit_counts_edits_that_are_kept(edits: list[Edit]) -> None:
     assert (first.num_asked, first.edit_ids) == (1, (edits[0].id,))
 
 
-def test_what_was_said_is_kept_by_content_and_by_model(edits: list[Edit], own_cache: Path) -> None:
+def test_what_was_said_is_kept_by_content_and_by_model(edits: list[Edit]) -> None:
     model = scripted_world.load_editable("scripted:editable")
     first = ask_zero_shot(edits, model, max_new_tokens=96)
     assert batches() == [[edit.question for edit in edits]]
@@ -114,7 +114,6 @@ def test_what_was_said_is_kept_by_content_and_by_model(edits: list[Edit], own_ca
     )
     assert ask_zero_shot(edits, other, max_new_tokens=96).edit_ids == (edits[2].id,)
     assert len(batches()) == 3, "other weights are asked anew"
-    assert len(list((own_cache / "zero-shot").iterdir())) == 2
 
 
 def test_another_target_of_the_same_question_needs_no_new_output(edits: list[Edit]) -> None:
@@ -123,17 +122,6 @@ def test_another_target_of_the_same_question_needs_no_new_output(edits: list[Edi
     known = edits[0].model_copy(update={"new_answer": Answer(text="tarvexin"), "prior_answer": None})
     assert ask_zero_shot([known, *edits[1:]], model, max_new_tokens=96).edit_ids == (edits[2].id,)
     assert len(batches()) == 1
-
-
-@pytest.mark.parametrize("damage", [b"{", b"\xff\xfe", b'{"key": 1}\n'])
-def test_a_damaged_cache_is_asked_again(edits: list[Edit], own_cache: Path, damage: bytes) -> None:
-    model = scripted_world.load_editable("scripted:editable")
-    first = ask_zero_shot(edits, model, max_new_tokens=96)
-    (file,) = (own_cache / "zero-shot").iterdir()
-    file.write_bytes(damage)
-    assert ask_zero_shot(edits, model, max_new_tokens=96) == first
-    assert len(batches()) == 2
-    assert json.loads(file.read_text().splitlines()[0])["output"]
 
 
 def test_a_cache_that_cannot_be_written_costs_no_result(edits: list[Edit], own_cache: Path) -> None:

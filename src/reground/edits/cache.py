@@ -3,9 +3,27 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
-__all__ = ["cache_folder"]
+from reground.edits.records import Record
+from reground.errors import InputError, nearest
+
+__all__ = ["CacheEntry", "cache_entries", "cache_folder", "clear_cache"]
+
+
+class CacheEntry(Record):
+    """One kind of result in the cache folder.
+
+    Attributes:
+        name: Of the file or folder.
+        num_files: Files in it.
+        num_bytes: Their size on disk.
+    """
+
+    name: str
+    num_files: int
+    num_bytes: int
 
 
 def cache_folder() -> Path:
@@ -14,3 +32,36 @@ def cache_folder() -> Path:
     if stated:
         return Path(stated)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "reground"
+
+
+def cache_entries() -> list[CacheEntry]:
+    """What is in the cache folder, by name."""
+    folder = cache_folder()
+    return [_entry(path) for path in sorted(folder.iterdir())] if folder.is_dir() else []
+
+
+def clear_cache(name: str | None = None) -> list[CacheEntry]:
+    """Delete one entry of the cache, or all of it; what was deleted.
+
+    Raises:
+        InputError: There is no such entry.
+    """
+    entries = cache_entries()
+    chosen = [entry for entry in entries if name in (None, entry.name)]
+    if name is not None and not chosen:
+        names = [entry.name for entry in entries]
+        near = nearest(name, names)
+        raise InputError(
+            f"the cache {str(cache_folder())!r} was to lose {name!r}; it holds no such entry.",
+            ", ".join(names) or "nothing: it is empty",
+            f"did you mean {near!r}?" if near else "run `reground cache show` for its entries.",
+        )
+    for entry in chosen:
+        path = cache_folder() / entry.name
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    return chosen
+
+
+def _entry(path: Path) -> CacheEntry:
+    files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
+    return CacheEntry(name=path.name, num_files=len(files), num_bytes=sum(file.stat().st_size for file in files))

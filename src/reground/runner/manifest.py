@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import subprocess
-from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +18,7 @@ from reground.edits.records import Record, content_id
 from reground.errors import RunDirectoryError
 from reground.models.base import ModelInfo
 from reground.runner.recipe import Recipe
+from reground.runner.versions import collect_versions
 from reground.runner.zero_shot import ZeroShotRecord
 
 __all__ = [
@@ -28,7 +26,6 @@ __all__ = [
     "RUN_SCHEMA_VERSION",
     "Host",
     "Manifest",
-    "collect_versions",
     "make_manifest",
     "read_manifest",
     "write_manifest",
@@ -38,9 +35,6 @@ MANIFEST_FILE = "manifest.json"
 
 #: Version of the layout of a run directory. Another one is neither resumed nor read.
 RUN_SCHEMA_VERSION = 1
-
-_PACKAGES = ("torch", "transformers", "peft", "numpy", "pillow")
-_UNKNOWN = "unknown"
 
 
 class Host(Record):
@@ -188,50 +182,6 @@ def read_manifest(folder: Path) -> Manifest:
     if manifest.run != _run_id(manifest.recipe, manifest.model, manifest.card):
         raise _damaged(path, "recipe, model and data are not those of the run it names")
     return manifest
-
-
-@cache
-def _commit() -> tuple[str, str]:
-    """Commit and dirty flag of the checkout the package runs from; unknown if it runs from a wheel."""
-    package = Path(reground.__file__).parent
-
-    def git(*arguments: str) -> str | None:
-        try:
-            done = subprocess.run(
-                ["git", "-C", str(package), *arguments],
-                capture_output=True,
-                text=True,
-                timeout=20,
-                check=False,
-            )
-        except (OSError, subprocess.TimeoutExpired):
-            return None
-        return done.stdout.strip() if done.returncode == 0 else None
-
-    # A virtual environment inside somebody else's repository is not our checkout.
-    if git("ls-files", "--error-unmatch", "__init__.py") is None:
-        return _UNKNOWN, _UNKNOWN
-    commit = git("rev-parse", "HEAD")
-    changes = git("status", "--porcelain", "--", ".")
-    return commit or _UNKNOWN, _UNKNOWN if changes is None else str(bool(changes)).lower()
-
-
-def collect_versions() -> dict[str, str]:
-    """Versions of everything here that can move a number, found without importing any of it."""
-    commit, dirty = _commit()
-    versions = {
-        "reground": reground.__version__,
-        "protocol": reground.PROTOCOL_VERSION,
-        "python": platform.python_version(),
-        "commit": commit,
-        "dirty": dirty,
-    }
-    for package in _PACKAGES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            versions[package] = "not installed"
-    return versions
 
 
 def _damaged(path: Path, why: str) -> RunDirectoryError:

@@ -30,7 +30,6 @@ from reground.runner.journal import Journal, lock_directory, read_beliefs, read_
 from reground.runner.manifest import (
     MANIFEST_FILE,
     Manifest,
-    collect_versions,
     make_manifest,
     read_manifest,
     write_manifest,
@@ -38,6 +37,7 @@ from reground.runner.manifest import (
 from reground.runner.plan import Companion, Workload, check_capabilities, load_workload
 from reground.runner.recipe import Recipe
 from reground.runner.schedules import REFERENCE, Step, probed_edits, reference_steps, schedule_steps
+from reground.runner.versions import collect_versions
 from reground.runner.work import Done, Job, Unit, changed, loader_of, require_offered
 from reground.runner.zero_shot import ZeroShotRecord, ask_zero_shot
 

@@ -29,10 +29,10 @@ from reground.methods.edited import AsksTheOriginal
 from reground.methods.registry import create_config, create_editor, find_artifact, method_entry
 from reground.models.base import Model, Output, Query, probe_query
 from reground.models.registry import load_model
-from reground.runner.belief_cache import BeliefCache
 from reground.runner.chain_state import ChainStates
 from reground.runner.journal import read_rows
 from reground.runner.manifest import Manifest
+from reground.runner.output_cache import OutputCache, Written
 from reground.runner.plan import Workload
 from reground.runner.recipe import Recipe
 from reground.runner.schedules import REFERENCE, Probed, Step, schedule_name
@@ -110,7 +110,7 @@ class Done:
 
 
 class _Sampling(TypedDict):
-    """How beliefs are sampled, as ``Model.generate`` takes it."""
+    """How the unedited model is asked, as ``Model.generate`` takes it."""
 
     max_new_tokens: int
     temperature: float
@@ -125,7 +125,7 @@ class _Said:
     Attributes:
         raw: All of it.
         trace: As it is read.
-        seconds: The question's share of the time that took; None if another process asked.
+        seconds: The question's share of the time that took, in whichever run it was asked; None if that is not known.
     """
 
     raw: str
@@ -169,10 +169,9 @@ class Worker:
         self._editors: dict[str, Editor] = {}
         self._unrestored: Step | None = None
         self._method_versions: dict[str, dict[str, str]] = {}
-        self._beliefs = BeliefCache(job.manifest.model, job.versions)
+        self._outputs = OutputCache(job.manifest.model, job.versions)
         self._together = AskedTogether(job.workload.edits, job.workload.probes)
         self._asked: set[tuple[str, range]] = set()
-        self._num_known, self._known_keys = 0, set[str]()
         self._ahead: dict[str, _Answers] = {}
 
     def do(self, unit: Unit) -> Iterator[Done]:
@@ -260,7 +259,7 @@ class Worker:
             new = {key: query for key, query in new.items() if key not in self._said}
             self._say(new)
             said = [self._said[self._key(query)] for query in queries]
-            # What another process asked is charged at the price of the rest.
+            # What the journal says without its price is charged at the price of the rest.
             prices = [words.seconds for words in said if words.seconds is not None]
             is_measured = 2 * len(prices) >= len(queries) > 0
             timings = Timings(generate_s=sum(prices) / len(prices) * len(queries) if is_measured else None)
@@ -279,20 +278,31 @@ class Worker:
             return Done(step.key, (self._row(step, "before", None, failure=_failure(stage, error)),))
         return Done(step.key, tuple(rows), (belief,))
 
+    def _sampling(self, temperature: float, num_samples: int, seed: int) -> _Sampling:
+        max_new_tokens = self._recipe.protocol.max_new_tokens
+        return _Sampling(max_new_tokens=max_new_tokens, temperature=temperature, num_samples=num_samples, seed=seed)
+
     def _say(self, queries: Mapping[str, Query]) -> None:
-        """Ask the unedited model, and remember what it said by the keys of the queries."""
+        """Ask the unedited model what no run has asked it yet, and remember what it said by the keys of the queries."""
+        settings = self._sampling(self._recipe.protocol.temperature, 1, self._recipe.seed)
+        written = dict(zip(queries, self._outputs.find(list(queries.values()), **settings), strict=True))
+        new = {key: query for key, query in queries.items() if written[key] is None}
         start = time.perf_counter()
-        outputs = self._generate(self._model, list(queries.values()))
-        seconds = (time.perf_counter() - start) / max(1, len(queries))
-        for key, output in zip(queries, outputs, strict=True):
-            self._said[key] = _Said(output.text, self._read(output, self._model), seconds)
+        outputs = self._generate(self._model, list(new.values()))
+        seconds = (time.perf_counter() - start) / max(1, len(new))
+        fresh = [Written(outputs=(output,), seconds=seconds) for output in outputs]
+        self._outputs.keep(list(zip(new.values(), fresh, strict=True)), **settings)
+        for key, found in {**written, **dict(zip(new, fresh, strict=True))}.items():
+            assert found is not None, "what was not on disk has been asked"
+            (output,) = found.outputs
+            self._said[key] = _Said(output.text, self._read(output, self._model), found.seconds)
 
     def _ask_together(self, step: Step) -> None:
         """Before the first step of a group: ask in one call what its steps will ask the unedited model.
 
-        The same is asked whatever steps of the group are done already, so that a run that goes on asks in the batches
-        of one that was never interrupted. Whatever goes wrong here is left to the steps, each of which asks by itself
-        and puts its own failure on record.
+        A group's calls are those of its method, whatever steps of it are done already, so that a run that goes on asks
+        in the batches of one that was never interrupted. Whatever goes wrong here is left to the steps, each of which
+        asks by itself and puts its own failure on record.
         """
         group = self._together.group(step.index, step.edit) if step.order is None else None
         asks_the_original = step.method == REFERENCE or method_entry(step.method).asks_the_original
@@ -302,20 +312,13 @@ class Worker:
         edits = [self._workload.edits[index] for index in group]
         try:
             if step.method == REFERENCE:
-                self._say(self._new_in(group, edits))
+                queries = [self._query(probe) for edit in edits for probe in self._workload.probes[edit.id]]
+                new = {self._key(query): query for query in queries}
+                self._say({key: query for key, query in new.items() if key not in self._said})
             else:
                 self._probe_together(step.method, group, edits)
         except Exception as error:
             _log.info("%s cannot be asked together (%s): edit by edit instead.", step.key, error)
-
-    def _new_in(self, group: range, edits: Sequence[Edit]) -> dict[str, Query]:
-        """The queries of a group that none before it asks, by their keys."""
-        for edit in self._workload.edits[self._num_known : group.start]:
-            self._known_keys.update(self._key(self._query(probe)) for probe in self._workload.probes[edit.id])
-        self._num_known = max(self._num_known, group.start)
-        queries = [self._query(probe) for edit in edits for probe in self._workload.probes[edit.id]]
-        new = {self._key(query): query for query in queries}
-        return {key: query for key, query in new.items() if key not in self._known_keys}
 
     def _probe_together(self, method: str, group: range, edits: Sequence[Edit]) -> None:
         """Ask the probes of several edits, each under its own, of a method that asks the unedited model otherwise."""
@@ -338,20 +341,16 @@ class Worker:
         protocol = self._recipe.protocol
         seed = self._seed(edit)
         query = Query(question=edit.question, image=edit.image, options=edit.options)
-        settings = _Sampling(
-            max_new_tokens=protocol.max_new_tokens,
-            temperature=protocol.belief_temperature,
-            num_samples=protocol.belief_samples,
-            seed=seed,
-        )
-        samples = self._beliefs.find(query, **settings)
-        if samples is None:
+        settings = self._sampling(protocol.belief_temperature, protocol.belief_samples, seed)
+        (written,) = self._outputs.find([query], **settings)
+        if written is None:
             (samples,) = self._model.generate([query], **settings)
-            self._beliefs.keep(query, samples, **settings)
+            written = Written(outputs=tuple(samples))
+            self._outputs.keep([(query, written)], **settings)
         return Belief(
             edit_id=edit.id,
             model=self._manifest.model.name,
-            answers=tuple(sample.trace(self._model.delimiters) for sample in samples),
+            answers=tuple(sample.trace(self._model.delimiters) for sample in written.outputs),
             k=protocol.belief_samples,
             temperature=protocol.belief_temperature,
             seed=seed,

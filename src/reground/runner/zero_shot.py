@@ -7,19 +7,18 @@ Source:
 
 from __future__ import annotations
 
-import contextlib
+import time
 from collections.abc import Callable, Sequence
 from itertools import islice
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
-from reground.edits.cache import cache_folder
-from reground.edits.files import write_atomically
-from reground.edits.images import image_key
-from reground.edits.records import Edit, Record, content_id
+from reground.edits.records import Edit, Record
 from reground.errors import InputError
 from reground.evaluation.matching import matches
 from reground.models.base import Model, Output, Query
+from reground.runner.output_cache import OutputCache, Written
+from reground.runner.versions import collect_versions
 
 __all__ = ["ZeroShotRecord", "ask_zero_shot"]
 
@@ -60,8 +59,8 @@ def ask_zero_shot(
 ) -> ZeroShotRecord:
     """The first ``limit`` edits that the unedited model gets wrong, asked greedily and in order.
 
-    What it said is kept in the cache folder by the content of question, image and options, and is not asked again of
-    the same weights. An output that cannot be read as an answer is wrong, and so is a question the model refuses.
+    What it said is kept in the cache of outputs and is not asked again of the same weights. An output that cannot be
+    read as an answer is wrong, and so is a question the model refuses.
 
     Args:
         edits: Candidates.
@@ -77,18 +76,15 @@ def ask_zero_shot(
     kept: list[str] = []
     num_asked = 0
     remaining = iter(edits)
-    try:
-        while (limit is None or len(kept) < limit) and (batch := list(islice(remaining, _BATCH_SIZE))):
-            for edit, output in zip(batch, memory.outputs(batch), strict=True):
-                if limit is not None and len(kept) == limit:
-                    break
-                num_asked += 1
-                if output is None or not _gives_new_answer(edit, output, model):
-                    kept.append(edit.id)
-            if on_progress is not None:
-                on_progress(num_asked, len(edits))
-    finally:
-        memory.save()
+    while (limit is None or len(kept) < limit) and (batch := list(islice(remaining, _BATCH_SIZE))):
+        for edit, output in zip(batch, memory.outputs(batch), strict=True):
+            if limit is not None and len(kept) == limit:
+                break
+            num_asked += 1
+            if output is None or not _gives_new_answer(edit, output, model):
+                kept.append(edit.id)
+        if on_progress is not None:
+            on_progress(num_asked, len(edits))
     if not kept:
         raise InputError(
             f"the zero-shot filter leaves no edit: {model.info.name!r} gave the new answer to each of {num_asked}.",
@@ -105,60 +101,33 @@ def _gives_new_answer(edit: Edit, output: Output, model: Model) -> bool:
     return trace.answer is not None and matches(trace.answer, edit.new_answer, edit.options)
 
 
-class _Said(Record):
-    """One line of the cache: a question by its content, and what the model wrote."""
-
-    key: str
-    output: Output
-
-
 class _Memory:
     """What one model said, on disk."""
 
     def __init__(self, model: Model, max_new_tokens: int) -> None:
         self._model = model
-        self._max_new_tokens = max_new_tokens
-        identity = content_id("z", [model.info.model_dump(mode="json"), max_new_tokens])
-        self._path = cache_folder() / "zero-shot" / f"{identity}.jsonl"
-        self._said = self._read()
-        self._num_read = len(self._said)
+        self._settings = {"max_new_tokens": max_new_tokens, "temperature": 0.0}
+        self._cache = OutputCache(model.info, collect_versions())
 
     def outputs(self, edits: Sequence[Edit]) -> list[Output | None]:
         """What the model says to each edit's question; None where it refuses."""
-        queries = {_key(edit): Query(question=edit.question, image=edit.image, options=edit.options) for edit in edits}
-        new = {key: query for key, query in queries.items() if key not in self._said}
-        for key, output in zip(new, self._ask(list(new.values())), strict=True):
-            if output is not None:
-                self._said[key] = output
-        return [self._said.get(_key(edit)) for edit in edits]
-
-    def save(self) -> None:
-        """Keep what was said. A cache that cannot be written costs time, not a result."""
-        if len(self._said) == self._num_read:
-            return
-        lines = [_Said(key=key, output=output).model_dump_json() + "\n" for key, output in self._said.items()]
-        with contextlib.suppress(OSError):
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(self._path, "".join(lines))
-
-    def _read(self) -> dict[str, Output]:
-        try:
-            lines = self._path.read_text(encoding="utf-8").splitlines()
-            return {said.key: said.output for said in map(_Said.model_validate_json, lines)}
-        except (OSError, UnicodeDecodeError, ValidationError):  # not there, or damaged: it is asked again
-            return {}
+        queries = [Query(question=edit.question, image=edit.image, options=edit.options) for edit in edits]
+        said = [None if found is None else found.outputs[0] for found in self._cache.find(queries, **self._settings)]
+        new = [position for position, output in enumerate(said) if output is None]
+        start = time.perf_counter()
+        for position, output in zip(new, self._ask([queries[position] for position in new]), strict=True):
+            said[position] = output
+        seconds = (time.perf_counter() - start) / max(1, len(new))
+        answered = [(queries[at], Written(outputs=(output,), seconds=seconds)) for at in new if (output := said[at])]
+        self._cache.keep(answered, **self._settings)
+        return said
 
     def _ask(self, queries: Sequence[Query]) -> list[Output | None]:
         if not queries:
             return []
         try:
-            found = self._model.generate(queries, max_new_tokens=self._max_new_tokens)
+            found = self._model.generate(queries, max_new_tokens=int(self._settings["max_new_tokens"]))
         except Exception:
             # One refused question must not take its batch with it; the step of its edit will say why it failed.
             return [None] if len(queries) == 1 else [self._ask([query])[0] for query in queries]
         return [outputs[0] for outputs in found]
-
-
-def _key(edit: Edit) -> str:
-    image = image_key(edit.image) if edit.image is not None else None
-    return content_id("q", [edit.question, image, edit.options])

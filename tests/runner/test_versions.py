@@ -1,4 +1,4 @@
-"""What a run directory says about its origin."""
+"""What rows say about their origin."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from pathlib import Path
 import pytest
 
 import reground
-from reground.runner import manifest
+from reground.runner import versions
 
 
 @pytest.fixture(autouse=True)
 def forgotten() -> None:
-    manifest._commit.cache_clear()
+    versions._commit.cache_clear()
 
 
 def test_versions_are_found_without_imports() -> None:
-    versions = manifest.collect_versions()
-    assert versions["reground"] == reground.__version__
-    assert versions["protocol"] == reground.PROTOCOL_VERSION
-    assert versions["python"] == platform.python_version()
-    assert versions["torch"] not in ("", "not installed")
+    found = versions.collect_versions()
+    assert found["reground"] == reground.__version__
+    assert found["protocol"] == reground.PROTOCOL_VERSION
+    assert found["python"] == platform.python_version()
+    assert found["torch"] not in ("", "not installed")
 
 
 def test_outside_a_checkout_the_commit_is_unknown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "__init__.py").touch()
     monkeypatch.setattr(reground, "__file__", str(tmp_path / "__init__.py"))
-    versions = manifest.collect_versions()
-    assert (versions["commit"], versions["dirty"]) == ("unknown", "unknown")
+    found = versions.collect_versions()
+    assert (found["commit"], found["dirty"]) == ("unknown", "unknown")
 
 
 def test_commit_and_dirty_flag_come_from_the_package_checkout(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -45,8 +45,8 @@ def test_commit_and_dirty_flag_come_from_the_package_checkout(monkeypatch: pytes
     git("add", ".")
     git("commit", "-q", "-m", "x")
     monkeypatch.setattr(reground, "__file__", str(file))
-    clean = manifest.collect_versions()
+    clean = versions.collect_versions()
     assert (clean["commit"], clean["dirty"]) == (git("rev-parse", "HEAD"), "false")
     file.write_text("changed = True")
-    manifest._commit.cache_clear()
-    assert manifest.collect_versions()["dirty"] == "true"
+    versions._commit.cache_clear()
+    assert versions.collect_versions()["dirty"] == "true"

@@ -1,0 +1,168 @@
+"""What unedited models wrote, kept on disk and used by every run.
+
+An entry is known by everything that what was written follows from: the model's weights, number format and device, the
+question and the bytes of its image, the settings of decoding, and the versions of what decodes. What the model wrote
+is kept, not what was read in it, so that a better parser reads old answers too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from reground.edits.cache import cache_folder
+from reground.edits.images import image_key
+from reground.edits.records import Record
+from reground.models.base import ModelInfo, Output, Query
+
+__all__ = ["FILE_NAME", "OutputCache", "Written"]
+
+_log = logging.getLogger(__name__)
+FILE_NAME = "outputs.sqlite"
+#: Bytes of outputs that are kept, unless ``$REGROUND_CACHE_BYTES`` says otherwise; the least recently used go first.
+_MAX_BYTES = 1 << 30
+#: Part of every key: another layout or another meaning of what is kept gets another number.
+_FORMAT = 2
+#: A model that cannot say which weights it has could have any.
+_UNKNOWN = "unknown"
+#: What may move an output; the package's own version stands for its decoding.
+_VERSIONS = ("reground", "protocol", "torch", "transformers")
+#: Keys in one statement.
+_CHUNK = 500
+#: Seconds to wait for another process that writes.
+_PATIENCE_S = 30.0
+_TABLE = (
+    "CREATE TABLE IF NOT EXISTS outputs (key TEXT PRIMARY KEY, content TEXT NOT NULL, used REAL NOT NULL) WITHOUT ROWID"
+)
+
+
+class Written(Record):
+    """What a model wrote to one question.
+
+    Attributes:
+        outputs: Each sample.
+        seconds: The question's share of the time it took; None where it was not taken.
+    """
+
+    outputs: tuple[Output, ...]
+    seconds: float | None = None
+
+
+class OutputCache:
+    """The outputs of one model that are on disk, and a place for those that are not.
+
+    A file that is damaged is begun anew; one that cannot be read or written costs time and no result.
+
+    Args:
+        model: What the model says of itself; one of unknown revision is not cached.
+        versions: Of the packages that decode, by name.
+        file: Where they are; in the cache folder by default.
+    """
+
+    def __init__(self, model: ModelInfo, versions: Mapping[str, str], file: Path | None = None) -> None:
+        self._model = [model.revision, model.dtype, model.device, *(versions.get(name) for name in _VERSIONS)]
+        self._is_used = model.revision != _UNKNOWN
+        self._file = file or cache_folder() / FILE_NAME
+
+    def find(self, queries: Sequence[Query], **settings: float) -> list[Written | None]:
+        """What the model wrote to each query under these settings; None where that is not on disk."""
+        if not self._is_used or not queries or not self._file.exists():
+            return [None] * len(queries)
+        keys = [self._key(query, settings) for query in queries]
+        found: dict[str, Written] = {}
+        with self._opened() as base:
+            if base is not None:
+                for chunk in _chunks(sorted(set(keys))):
+                    marks = ",".join("?" * len(chunk))
+                    found.update(_read(base.execute(f"SELECT key, content FROM outputs WHERE key IN ({marks})", chunk)))
+                now = time.time()
+                base.executemany("UPDATE outputs SET used = ? WHERE key = ?", [(now, key) for key in found])
+        return [found.get(key) for key in keys]
+
+    def keep(self, written: Sequence[tuple[Query, Written]], **settings: float) -> None:
+        """Put what the model wrote on disk, all of it or nothing."""
+        if not self._is_used or not written:
+            return
+        now = time.time()
+        rows = [(self._key(query, settings), one.model_dump_json(), now) for query, one in written]
+        with self._opened() as base:
+            if base is not None:
+                base.executemany("INSERT OR REPLACE INTO outputs VALUES (?, ?, ?)", rows)
+                _shrink(base, int(os.environ.get("REGROUND_CACHE_BYTES") or _MAX_BYTES))
+
+    @contextmanager
+    def _opened(self) -> Iterator[sqlite3.Connection | None]:
+        """The file within one transaction; None if it cannot be opened."""
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            base = self._connected()
+        except (OSError, sqlite3.Error) as error:
+            _log.warning("%s cannot be opened (%s): models will be asked again.", self._file, error)
+            yield None
+            return
+        with closing(base):
+            try:
+                with base:
+                    yield base
+            except sqlite3.Error as error:
+                _log.warning("%s cannot be read or written (%s): models will be asked again.", self._file, error)
+                if not isinstance(error, sqlite3.OperationalError):  # damaged further in
+                    self._file.unlink(missing_ok=True)
+
+    def _connected(self) -> sqlite3.Connection:
+        base = sqlite3.connect(self._file, timeout=_PATIENCE_S)
+        try:
+            base.execute(_TABLE)
+        except sqlite3.OperationalError:
+            base.close()
+            raise
+        except sqlite3.DatabaseError:  # not a database, or no longer one
+            base.close()
+            self._file.unlink(missing_ok=True)
+            base = sqlite3.connect(self._file, timeout=_PATIENCE_S)
+            base.execute(_TABLE)
+        return base
+
+    def _key(self, query: Query, settings: Mapping[str, float]) -> str:
+        asked = query.model_dump(mode="json", exclude={"image"})
+        image = image_key(query.image) if query.image is not None else None
+        greedy = {"seed": 0, "num_samples": 1} if not settings.get("temperature") else {}
+        identity = json.dumps([_FORMAT, self._model, asked, image, sorted({**settings, **greedy}.items())])
+        return hashlib.sha256(identity.encode()).hexdigest()[:32]
+
+
+def _read(rows: sqlite3.Cursor) -> Iterator[tuple[str, Written]]:
+    for key, content in rows:
+        try:
+            yield key, Written.model_validate_json(content)
+        except ValidationError:
+            continue  # of another version: it is asked again
+
+
+def _shrink(base: sqlite3.Connection, max_bytes: int) -> None:
+    """Drop the least recently used entries until a tenth of the room is free, if there is none left."""
+    (held,) = base.execute("SELECT COALESCE(SUM(LENGTH(content)), 0) FROM outputs").fetchone()
+    if held <= max_bytes:
+        return
+    rows = base.execute("SELECT key, LENGTH(content) FROM outputs ORDER BY used, key").fetchall()
+    dropped = []
+    for key, size in rows:
+        if held <= 0.9 * max_bytes:
+            break
+        dropped.append((key,))
+        held -= size
+    base.executemany("DELETE FROM outputs WHERE key = ?", dropped)
+
+
+def _chunks(keys: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(keys), _CHUNK):
+        yield keys[start : start + _CHUNK]
