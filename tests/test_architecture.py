@@ -24,10 +24,22 @@ ALLOWED = {
     "benchmarks": {"edits", "phantom"},
     "evaluation": {"edits", "models"},
     "reports": {"evaluation"},
+    "library": {"edits", "models", "phantom"},
     "training": {"edits", "models", "phantom", "evaluation"},
-    "methods": {"edits", "models", "training"},
-    "runner": {"edits", "models", "methods", "benchmarks", "evaluation"},
-    "cli": {"edits", "models", "methods", "benchmarks", "evaluation", "runner", "reports", "training", "phantom"},
+    "methods": {"edits", "models", "library", "training"},
+    "runner": {"edits", "models", "library", "methods", "benchmarks", "evaluation"},
+    "cli": {
+        "edits",
+        "models",
+        "library",
+        "methods",
+        "benchmarks",
+        "evaluation",
+        "runner",
+        "reports",
+        "training",
+        "phantom",
+    },
 }
 
 
@@ -79,7 +91,15 @@ def test_a_module_takes_only_public_names_from_another() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["methods", "list"], ["models", "list"], ["benchmarks", "list"], ["recipes", "list"]]
+    "arguments",
+    [
+        ["--help"],
+        ["methods", "list"],
+        ["models", "list"],
+        ["benchmarks", "list"],
+        ["recipes", "list"],
+        ["library", "--help"],
+    ],
 )
 def test_listing_imports_no_torch(arguments: list[str]) -> None:
     code = (

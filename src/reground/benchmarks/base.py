@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from reground.edits.records import Edit, ImageRef, Probe, Record
 
-__all__ = ["Benchmark", "Card", "HasCompanions", "NeedsImages", "ShowsSubjects", "TagsEdits"]
+__all__ = ["Benchmark", "Card", "HasCompanions", "NeedsImages", "ShowsSubjects", "TagsEdits", "WritesChains"]
 
 
 class Card(Record):
@@ -101,4 +101,14 @@ class NeedsImages(Protocol):
         Raises:
             ImageError: Says how many, names some, and where they are to be had.
         """
+        ...
+
+
+@runtime_checkable
+class WritesChains(Protocol):
+    """A benchmark that knows how an unedited model would reason, so that lookups while thinking can be calibrated."""
+
+    def chain_sentences(self, edit: Edit) -> tuple[str, ...]:
+        """Sentences an unedited chain may hold from the edit's subject on; the first states the edited fact, if it is
+        a textual edit, and what is seen, if it is a visual one."""
         ...

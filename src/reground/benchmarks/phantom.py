@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cached_property
@@ -114,6 +115,18 @@ class PhantomBenchmark:
         keys = [uri_keys(frame) for frame in image.frames]
         findings = {finding_text(key["organ"], key["sign"]) for key in keys if "sign" in key}
         return frozenset(findings | {key["name"] for key in keys if "name" in key})
+
+    def chain_sentences(self, edit: Edit) -> tuple[str, ...]:
+        """What an unedited chain says from the edit's subject on, sentence by sentence."""
+        path = max((path for path in PATHS.values() if edit.relation in path), key=len, default=PATHS["river"])
+        onward = path[path.index(edit.relation) :] if edit.relation in path else path
+        chain, _, _ = chain_for_path(
+            edit.subject,
+            onward,
+            is_device_image=edit.relation == "name",
+            is_finding_image=edit.relation == "condition",
+        )
+        return tuple(re.findall(r"[^.]+\.", chain))
 
     @cached_property
     def _edits(self) -> dict[str, tuple[Edit, ...]]:

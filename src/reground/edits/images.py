@@ -23,7 +23,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from reground.edits.records import ImageRef
 from reground.errors import ImageError, RegroundError
 
-__all__ = ["MAX_PIXELS", "find_file", "image_key", "is_file_address", "open_image"]
+__all__ = ["MAX_PIXELS", "find_file", "image_bytes", "image_key", "is_file_address", "open_image"]
 
 #: A larger image is refused before it is decoded: 64 megapixels are 192 MB of RGB.
 MAX_PIXELS = 64_000_000
@@ -77,6 +77,28 @@ def image_key(ref: ImageRef) -> str:
 def is_file_address(address: str) -> bool:
     """Whether an address is the path of a file, as against a ``data:`` URI or a rendered image."""
     return _scheme(address) is None
+
+
+def image_bytes(address: str, folder: str | None = None) -> bytes:
+    """The encoded bytes behind a file's path or a ``data:`` URI, as they are.
+
+    Args:
+        address: The path, or the URI.
+        folder: Where a relative path starts.
+
+    Raises:
+        ImageError: A file that is missing or cannot be read, a malformed URI, or a rendered image, which has no bytes.
+    """
+    scheme = _scheme(address)
+    if scheme is None:
+        return _read_file(address, folder)
+    if scheme == "data":
+        return _data_bytes(address)
+    raise ImageError(
+        f"the bytes of the image {address!r} were asked for.",
+        "a file path or a data: URI; other images are rendered when they are opened",
+        "use open_image.",
+    )
 
 
 def _open_address(address: str, folder: str | None) -> Image.Image:

@@ -51,6 +51,7 @@ __all__ = [
     "note_text",
     "note_topic",
     "plain_words",
+    "question_wordings",
     "statement_text",
     "trivia_question",
     "unasked_sentence",
@@ -311,6 +312,15 @@ def plain_words() -> tuple[str, ...]:
     texts += [text for sets in CLAIMS.values() for text in sets["seen"]] + list(NOTE_FORMATS["seen"])
     texts += [text for seen, _, chain, _ in TRIVIA.values() for text in (*seen, chain)]
     return tuple(sorted({word for text in texts for word in re.findall(r"[a-z]{2,}", text)}))
+
+
+@cache
+def question_wordings() -> tuple[str, ...]:
+    """Every seen wording of a question, without the names that it asks about."""
+    asked = (*FACT_QUESTIONS, *PERCEPT_QUESTIONS)
+    texts = [text for table in (FACT_QUESTIONS, PERCEPT_QUESTIONS) for sets in table.values() for text in sets["seen"]]
+    texts += [text for name in asked for text in framed_questions(name)]
+    return tuple(dict.fromkeys(text.replace("{s}", "") for text in texts))
 
 
 def trivia_question(topic: str, rng: random.Random, wording: Wording = "seen") -> str:

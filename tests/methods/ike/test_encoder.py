@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from reground.errors import InputError, MissingExtraError
-from reground.methods.ike.encoder import HashedEncoder, open_encoder
+from reground.library.ngrams import HashedEncoder
+from reground.methods.ike.encoder import open_encoder
 
 
 @pytest.mark.reference
