@@ -19,6 +19,9 @@ from reground.errors import InputError
 
 __all__ = ["check_levels", "conformal_rank", "conformal_threshold", "num_needed", "upper_bound"]
 
+#: Relative error that logarithms of factorials leave in a tail.
+_ROUNDING = 1e-9
+
 
 def check_levels(alpha: float, delta: float) -> None:
     """Nothing, if both lie between 0 and 1.
@@ -62,7 +65,7 @@ def conformal_rank(num_scores: int, alpha: float, delta: float) -> int | None:
             + (num_scores - num_above) * math.log1p(-alpha)
         )
         tail += math.exp(log_mass)
-        if tail > delta:
+        if tail > delta * (1 + _ROUNDING):
             break
         rank = num_scores - num_above
     return rank

@@ -41,6 +41,8 @@ _COMMITS_BETWEEN_COMPACTIONS = 200
 #: Partitions of IVF_FLAT that a query looks into: a share of them, and at least so many.
 _PROBED_SHARE, _MIN_PROBED = 0.02, 20
 _ALL_ROWS = 1 << 30
+#: LanceDB warns of an age of 0.
+_AT_ONCE = timedelta(milliseconds=1)
 
 
 class LanceIndex:
@@ -150,7 +152,7 @@ class LanceIndex:
             self._table.optimize()
 
     def purge(self) -> None:
-        self._table.optimize(cleanup_older_than=timedelta(0), delete_unverified=self._folder is not None)
+        self._table.optimize(cleanup_older_than=_AT_ONCE, delete_unverified=self._folder is not None)
 
     def _in_memory(self) -> MemoryIndex | None:
         if not self._has_exact:

@@ -15,7 +15,12 @@ from tokenizers import Tokenizer, decoders, normalizers, pre_tokenizers
 from tokenizers.models import BPE
 from tokenizers.trainers import BpeTrainer
 from transformers import (
+    BertConfig,
+    BertModel,
+    CLIPConfig,
     CLIPImageProcessorPil,
+    CLIPModel,
+    CLIPProcessor,
     CLIPVisionConfig,
     Idefics3Config,
     Idefics3ForConditionalGeneration,
@@ -29,11 +34,21 @@ from transformers import (
     Qwen2VLConfig,
     Qwen2VLForConditionalGeneration,
     Qwen2VLImageProcessorPil,
+    SiglipConfig,
+    SiglipImageProcessorPil,
+    SiglipModel,
+    SiglipProcessor,
 )
 
 from reground.models.hf.qwen2_vl import ImageOnlyProcessor
 
-__all__ = ["TINY_FAMILIES", "TinyFamily", "build_tiny_checkpoint"]
+__all__ = [
+    "TINY_FAMILIES",
+    "TinyFamily",
+    "build_tiny_checkpoint",
+    "build_tiny_dual_encoder",
+    "build_tiny_text_encoder",
+]
 
 TinyFamily = Literal["idefics3", "llava", "qwen2_vl"]
 
@@ -97,6 +112,64 @@ def build_tiny_checkpoint(
     module.generation_config.pad_token_id = tokenizer.pad_token_id
     module.save_pretrained(folder)
     processor.save_pretrained(folder)
+    return folder
+
+
+def build_tiny_dual_encoder(folder: Path, family: Literal["clip", "siglip"], *, seed: int = 0) -> Path:
+    """Write a complete CLIP or SigLIP checkpoint with random weights; the caller's random state is left alone."""
+    tokenizer = _tokenizer()
+    layers: dict[str, Any] = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+    }
+    text = {
+        **layers,
+        "vocab_size": len(tokenizer),
+        "max_position_embeddings": 32,
+        "projection_dim": 24,
+        "eos_token_id": tokenizer.eos_token_id,
+        "bos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    vision = {**layers, "image_size": _IMAGE_SIZE, "patch_size": _PATCH_SIZE, "projection_dim": 24}
+    size = {"height": _IMAGE_SIZE, "width": _IMAGE_SIZE}
+    tokenizer.padding_side = "right"
+    tokenizer.model_max_length = 32
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module: Any
+        processor: Any
+        if family == "clip":
+            module = CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=24))
+            processor = CLIPProcessor(CLIPImageProcessorPil(size=size, crop_size=size), tokenizer)
+        else:
+            module = SiglipModel(SiglipConfig(text_config=text, vision_config=vision))
+            processor = SiglipProcessor(SiglipImageProcessorPil(size=size), tokenizer)
+    module.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder
+
+
+def build_tiny_text_encoder(folder: Path, *, seed: int = 0) -> Path:
+    """Write a complete BERT-style encoder with random weights, as sentence-transformers can load it."""
+    tokenizer = _tokenizer()
+    tokenizer.padding_side = "right"
+    tokenizer.model_max_length = 64
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=64,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        BertModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
     return folder
 
 
