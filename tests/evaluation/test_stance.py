@@ -443,7 +443,7 @@ def test_judge_mistakes_of_the_user_are_named(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.delenv("ABSENT_KEY", raising=False)
     with pytest.raises(InputError, match="ABSENT_KEY"):
         JudgeStanceReader("http://localhost/v1", "m", api_key_env="ABSENT_KEY")
-    with pytest.raises(InputError, match="base_url='localhost'"):
+    with pytest.raises(InputError, match="'localhost' is no address"):
         JudgeStanceReader("localhost", "m")
     with pytest.raises(InputError, match="num_retries=-1"):
         JudgeStanceReader("http://localhost/v1", "m", num_retries=-1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
@@ -61,7 +60,7 @@ def multimed(
     )
     settings = BuildSettings(model=model, paraphraser=chosen.name, limit=limit, seed=seed, sheet_share=sheet_share)
     try:
-        with closing(chosen), progress_bar(is_quiet=is_quiet) as progress:
+        with progress_bar(is_quiet=is_quiet) as progress:
             report = build_multimed(
                 sources,
                 settings,

@@ -19,10 +19,7 @@ import hashlib
 import json
 import os
 import re
-import time
 import unicodedata
-import urllib.error
-import urllib.request
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -32,6 +29,7 @@ from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 from pydantic import ValidationError
 
+from reground.chat.client import ChatClient
 from reground.edits.records import Answer, Record
 from reground.errors import EndpointError, InputError, RecordError
 from reground.evaluation.stance_cues import CHINESE_CUES, CONTRACTIONS, ENGLISH_CUES, NOTE_NOUN, cues
@@ -655,7 +653,6 @@ _JUDGE_SYSTEM = (
     'is not a denial. Reply with one JSON object and nothing else: {"label": "supports|rejects|reverts|silent", '
     '"evidence": "the deciding sentence, word for word, or null", "asserted": "new|prior|neither"}'
 )
-_RETRIED_STATUS = frozenset({408, 409, 425, 429, 500, 502, 503, 504})
 
 
 class JudgeStanceReader:
@@ -669,10 +666,11 @@ class JudgeStanceReader:
         api_key_env: Environment variable that holds the key; None for an endpoint that wants none.
         timeout_s: Longest wait for one reply, in seconds.
         num_retries: Further tries after a reply that is worth trying again (busy, or a server's fault).
-        backoff_s: Wait before the first retry, doubled for each further one, in seconds.
+        backoff_s: Wait before the first retry, doubled for each further one and scattered, in seconds.
 
     Raises:
-        InputError: The address is no http(s) address, or the variable named by ``api_key_env`` is not set.
+        InputError: The address is no http(s) address or carries a secret, a number is out of range, or the variable
+            named by ``api_key_env`` is not set.
     """
 
     def __init__(
@@ -685,32 +683,22 @@ class JudgeStanceReader:
         num_retries: int = 2,
         backoff_s: float = 1.0,
     ) -> None:
-        if not base_url.startswith(("http://", "https://")):
+        if num_retries < 0:
             raise InputError(
-                f"the judge was given base_url={base_url!r}.",
-                "an address that starts with http:// or https://",
-                "write the address in full, e.g. http://localhost:8000/v1.",
-            )
-        if num_retries < 0 or timeout_s <= 0 or backoff_s < 0:
-            raise InputError(
-                f"the judge was given num_retries={num_retries}, timeout_s={timeout_s}, backoff_s={backoff_s}.",
-                "num_retries >= 0, timeout_s > 0, backoff_s >= 0",
+                f"the judge was given num_retries={num_retries}.",
+                "num_retries >= 0",
                 "correct the value or leave it out.",
             )
-        self._key = None
-        if api_key_env is not None:
-            self._key = os.environ.get(api_key_env)
-            if not self._key:
-                raise InputError(
-                    f"the judge was told to take its key from {api_key_env!r}, which is not set.",
-                    "the name of an environment variable that holds the key, or None",
-                    f"run `export {api_key_env}=...` first.",
-                )
-        self._url = base_url.rstrip("/") + "/chat/completions"
+        if api_key_env is not None and not os.environ.get(api_key_env):
+            raise InputError(
+                f"the judge was told to take its key from {api_key_env!r}, which is not set.",
+                "the name of an environment variable that holds the key, or None",
+                f"run `export {api_key_env}=...` first.",
+            )
+        self._client = ChatClient(
+            base_url, key_variable=api_key_env, timeout_s=timeout_s, num_tries=num_retries + 1, wait_s=backoff_s
+        )
         self._model = model
-        self._timeout_s = timeout_s
-        self._num_retries = num_retries
-        self._backoff_s = backoff_s
 
     @property
     def name(self) -> str:
@@ -739,36 +727,8 @@ class JudgeStanceReader:
         )
 
     def _ask(self, case: str) -> str:
-        body = {
-            "model": self._model,
-            "temperature": 0,
-            "messages": [{"role": "system", "content": _JUDGE_SYSTEM}, {"role": "user", "content": case}],
-        }
-        headers = {"Content-Type": "application/json"}
-        if self._key:
-            headers["Authorization"] = f"Bearer {self._key}"
-        request = urllib.request.Request(self._url, json.dumps(body).encode(), headers, method="POST")
-        for attempt in range(self._num_retries + 1):
-            try:
-                with urllib.request.urlopen(request, timeout=self._timeout_s) as response:
-                    raw = response.read()
-                break
-            except urllib.error.HTTPError as error:
-                with error:
-                    detail = error.read(300).decode("utf-8", "replace")
-                if error.code not in _RETRIED_STATUS or attempt == self._num_retries:
-                    raise self._failure(f"answered {error.code}: {detail}") from error
-            except (urllib.error.URLError, TimeoutError, OSError) as error:
-                if attempt == self._num_retries:
-                    raise self._failure(f"could not be reached: {error}") from error
-            time.sleep(self._backoff_s * 2**attempt)
-        try:
-            content = json.loads(raw)["choices"][0]["message"]["content"]
-        except (ValueError, LookupError, TypeError) as error:
-            raise self._failure(f"sent no chat completion: {raw[:200]!r}") from error
-        if not isinstance(content, str):
-            raise self._failure(f"sent a completion without text: {raw[:200]!r}")
-        return content
+        messages = [{"role": "system", "content": _JUDGE_SYSTEM}, {"role": "user", "content": case}]
+        return self._client.complete({"model": self._model, "temperature": 0, "messages": messages}).text
 
     def _verdict_in(self, reply: str) -> dict[str, Any]:
         text = reply.rpartition("</think>")[2].strip()
@@ -785,7 +745,7 @@ class JudgeStanceReader:
 
     def _failure(self, what: str) -> EndpointError:
         return EndpointError(
-            f"the judge {self._model!r} at {self._url} {what}.",
+            f"the judge {self._model!r} at {self._client.url} {what}.",
             f"a JSON object with one of the labels {', '.join(_LABELS)}",
             "check address, model name and key; or use the rules, which need no endpoint.",
         )

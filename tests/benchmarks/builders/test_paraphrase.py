@@ -12,6 +12,7 @@ import pytest
 
 from reground.benchmarks.builders.items import Item
 from reground.benchmarks.builders.paraphrase import EndpointParaphraser, RuleParaphraser, create_paraphraser, fits
+from reground.chat.client import ChatClient
 from reground.errors import EndpointError, InputError
 
 Reply = tuple[int, Any]
@@ -64,16 +65,8 @@ def endpoint() -> Iterator[Endpoint]:
 
 
 @pytest.fixture
-def ask(endpoint: Endpoint) -> Iterator[Callable[..., EndpointParaphraser]]:
-    made = []
-
-    def make(**options: Any) -> EndpointParaphraser:
-        made.append(EndpointParaphraser(endpoint.url, "m", wait_s=0.0, **options))
-        return made[-1]
-
-    yield make
-    for paraphraser in made:
-        paraphraser.close()
+def ask(endpoint: Endpoint) -> Callable[[], EndpointParaphraser]:
+    return lambda: EndpointParaphraser(ChatClient(endpoint.url, num_tries=4, wait_s=0.0), "m")
 
 
 @pytest.mark.parametrize(
@@ -98,9 +91,12 @@ def test_what_fits() -> None:
     assert not fits(" ... ", item)
 
 
-def test_an_endpoint_is_asked_with_model_and_key(endpoint: Endpoint, ask: Callable[..., EndpointParaphraser]) -> None:
+def test_an_endpoint_is_asked_with_model_and_key(
+    endpoint: Endpoint, ask: Callable[[], EndpointParaphraser], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "secret")
     endpoint.replies = [said(" Name what the picture shows. ")]
-    found = ask(key="secret").paraphrase(make_item())
+    found = ask().paraphrase(make_item())
     assert (found.text, found.by) == ("Name what the picture shows.", "the model m")
     (request,) = endpoint.requests
     assert (request["path"], request["model"], request["key"]) == ("/v1/chat/completions", "m", "Bearer secret")
@@ -108,14 +104,14 @@ def test_an_endpoint_is_asked_with_model_and_key(endpoint: Endpoint, ask: Callab
 
 
 def test_wordings_that_do_not_fit_fall_back_to_rules(
-    endpoint: Endpoint, ask: Callable[..., EndpointParaphraser]
+    endpoint: Endpoint, ask: Callable[[], EndpointParaphraser]
 ) -> None:
-    endpoint.replies = [said("What is shown in the image?"), said(None)]
+    endpoint.replies = [said("What is shown in the image?"), said("")]
     assert ask().paraphrase(make_item()).by == "rules"
     assert len(endpoint.requests) == 2
 
 
-def test_a_busy_endpoint_is_asked_again(endpoint: Endpoint, ask: Callable[..., EndpointParaphraser]) -> None:
+def test_a_busy_endpoint_is_asked_again(endpoint: Endpoint, ask: Callable[[], EndpointParaphraser]) -> None:
     endpoint.replies = [(503, {}), (429, {}), said("Name what the picture shows.")]
     assert ask().paraphrase(make_item()).by != "rules"
     assert len(endpoint.requests) == 3
@@ -125,7 +121,7 @@ def test_a_busy_endpoint_is_asked_again(endpoint: Endpoint, ask: Callable[..., E
     ("reply", "num_asked"), [((401, {"error": "no key"}), 1), ((500, {}), 4), ((200, {"x": 1}), 1)]
 )
 def test_an_endpoint_that_does_not_serve_says_why(
-    endpoint: Endpoint, ask: Callable[..., EndpointParaphraser], reply: Reply, num_asked: int
+    endpoint: Endpoint, ask: Callable[[], EndpointParaphraser], reply: Reply, num_asked: int
 ) -> None:
     endpoint.replies = [reply]
     with pytest.raises(EndpointError, match=r"127\.0\.0\.1"):
@@ -134,10 +130,9 @@ def test_an_endpoint_that_does_not_serve_says_why(
 
 
 def test_an_endpoint_that_is_not_there_says_so() -> None:
-    paraphraser = EndpointParaphraser("http://127.0.0.1:9/v1", "m", wait_s=0.0)
+    paraphraser = EndpointParaphraser(ChatClient("http://127.0.0.1:9/v1", wait_s=0.0), "m")
     with pytest.raises(EndpointError, match="ConnectError"):
         paraphraser.paraphrase(make_item())
-    paraphraser.close()
 
 
 @pytest.mark.parametrize(

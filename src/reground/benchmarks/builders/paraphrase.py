@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import time
-from typing import Any, Protocol
+from typing import Protocol
 
 from reground.benchmarks.builders.items import Item
+from reground.chat.client import KEY_VARIABLE, ChatClient
 from reground.edits.records import Record, Text, is_blank
-from reground.errors import EndpointError, InputError
+from reground.errors import InputError
 
 __all__ = [
     "EndpointParaphraser",
@@ -20,9 +19,6 @@ __all__ = [
     "create_paraphraser",
     "fits",
 ]
-
-#: Environment variable that holds the endpoint's key.
-_KEY_VARIABLE = "OPENAI_API_KEY"
 
 _FRAMES = (
     "Going by the {images}, {question}",
@@ -45,7 +41,6 @@ _INSTRUCTION = (
 _NUM_TRIES = 4
 #: A wording that does not fit is asked for once more, less greedily.
 _TEMPERATURES = (0.0, 0.7)
-_TIMEOUT_S = 120.0
 
 
 class Paraphrase(Record):
@@ -63,16 +58,13 @@ class Paraphraser(Protocol):
 
     def paraphrase(self, item: Item) -> Paraphrase: ...
 
-    def close(self) -> None: ...
 
-
-def create_paraphraser(spec: str, model: str | None, *, wait_s: float = 2.0) -> Paraphraser:
+def create_paraphraser(spec: str, model: str | None) -> Paraphraser:
     """The paraphraser that ``spec`` names.
 
     Args:
         spec: ``rules``, or the base URL of an endpoint, e.g. ``http://localhost:8000/v1``.
         model: Name of the endpoint's model.
-        wait_s: Seconds before an endpoint is tried again; doubled each time.
 
     Raises:
         InputError: Neither; an endpoint without a model; rules with one.
@@ -80,11 +72,11 @@ def create_paraphraser(spec: str, model: str | None, *, wait_s: float = 2.0) -> 
     if spec == "rules" and model is None:
         return RuleParaphraser()
     if spec.startswith(("http://", "https://")) and model and not is_blank(model):
-        return EndpointParaphraser(spec, model, key=os.environ.get(_KEY_VARIABLE), wait_s=wait_s)
+        return EndpointParaphraser(ChatClient(spec, num_tries=_NUM_TRIES), model)
     raise InputError(
         f"--paraphraser {spec!r} was given with --paraphraser-model {model!r}.",
         "rules alone, or the base URL of an OpenAI-compatible endpoint (http://...) with the name of its model",
-        f"correct the two options; a key, if one is needed, is read from {_KEY_VARIABLE}.",
+        f"correct the two options; a key, if one is needed, is read from {KEY_VARIABLE}.",
     )
 
 
@@ -115,31 +107,20 @@ class RuleParaphraser:
         images = "pictures" if len(item.images) > 1 else "picture"
         return Paraphrase(text=frame.format(images=images, question=question), by=self.name)
 
-    def close(self) -> None:
-        """Nothing: rules hold no connection."""
-
 
 class EndpointParaphraser:
     """Asks a model behind an OpenAI-compatible endpoint; falls back to the rules where its wording does not fit.
 
     Args:
-        url: Base URL, up to and with ``/v1``.
+        client: Talks to the endpoint.
         model: Name of the model there.
-        key: Sent as a bearer token; None: no key is sent.
-        wait_s: Seconds before a failed request is sent again; doubled each time.
     """
 
-    def __init__(self, url: str, model: str, *, key: str | None = None, wait_s: float = 2.0) -> None:
-        import httpx2
-
+    def __init__(self, client: ChatClient, model: str) -> None:
         self.name = f"the model {model}"
-        self._url = url.rstrip("/") + "/chat/completions"
+        self._client = client
         self._model = model
-        self._wait_s = wait_s
         self._rules = RuleParaphraser()
-        self._client = httpx2.Client(
-            timeout=_TIMEOUT_S, headers={} if key is None else {"Authorization": f"Bearer {key}"}
-        )
 
     def paraphrase(self, item: Item) -> Paraphrase:
         """The model's wording, or after two that do not fit, that of the rules.
@@ -153,51 +134,10 @@ class EndpointParaphraser:
                 return Paraphrase(text=text, by=self.name)
         return self._rules.paraphrase(item)
 
-    def close(self) -> None:
-        """Let go of the connection."""
-        self._client.close()
-
     def _ask(self, question: str, temperature: float) -> str:
-        import httpx2
-
-        body = {
-            "model": self._model,
-            "temperature": temperature,
-            "messages": [
-                {"role": "system", "content": _INSTRUCTION},
-                {"role": "user", "content": question},
-            ],
-        }
-        problem = ""
-        for attempt in range(_NUM_TRIES):
-            if attempt:
-                time.sleep(self._wait_s * 2 ** (attempt - 1))
-            try:
-                response = self._client.post(self._url, json=body)
-            except httpx2.TransportError as error:
-                problem = f"{type(error).__name__}: {error}"
-                continue
-            if response.status_code == 200:
-                return self._content(response)
-            problem = f"status {response.status_code}: {response.text[:200]}"
-            if response.status_code != 429 and response.status_code < 500:
-                break
-        raise EndpointError(
-            f"the endpoint {self._url!r} gave no paraphrase: {problem}.",
-            "a reply with status 200 to an OpenAI-compatible chat completion",
-            f"check the URL, the model's name and the key in {_KEY_VARIABLE}; the same command goes on from here.",
-        )
-
-    def _content(self, response: Any) -> str:
-        try:
-            content = response.json()["choices"][0]["message"]["content"]
-        except (ValueError, KeyError, IndexError, TypeError) as error:
-            raise EndpointError(
-                f"the endpoint {self._url!r} replied without a message: {response.text[:200]!r}.",
-                "choices[0].message.content, as OpenAI-compatible endpoints send it",
-                "check that the URL is that of a chat endpoint, up to and with /v1.",
-            ) from error
-        return content.strip() if isinstance(content, str) else ""
+        messages = [{"role": "system", "content": _INSTRUCTION}, {"role": "user", "content": question}]
+        reply = self._client.complete({"model": self._model, "temperature": temperature, "messages": messages})
+        return reply.text.strip()
 
 
 def _folded(text: str) -> str:
