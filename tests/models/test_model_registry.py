@@ -20,7 +20,7 @@ def test_names_resolve_and_the_nearest_is_suggested() -> None:
 
 @pytest.mark.parametrize("spec", ["hf:", "hf: "])
 def test_a_family_without_a_name_is_refused(spec: str) -> None:
-    with pytest.raises(InputError, match="names no checkpoint"):
+    with pytest.raises(InputError, match="names nothing"):
         model_entry(spec)
 
 

@@ -23,16 +23,22 @@ class ModelEntry:
         capabilities: What the model will offer, known without loading it.
         summary: One line for a person.
         has_weights: Whether there are weights, so that ``dtype`` and ``device`` mean something.
+        limits_chains: Whether a chain can be given a token budget.
+        check: ``module:function`` that raises InputError for a spec of a family that cannot be; None: the prefix and
+            something behind it will do.
     """
 
     loader: str
     capabilities: frozenset[Capability]
     summary: str
     has_weights: bool = True
+    limits_chains: bool = True
+    check: str | None = None
 
 
 _ALL: frozenset[Capability] = frozenset({"generate", "score", "hidden_states", "weights", "notes"})
 _TEXT: frozenset[Capability] = frozenset({"generate", "score", "notes"})
+_WORDS_ONLY: frozenset[Capability] = frozenset({"generate", "notes"})
 
 MODELS: dict[str, ModelEntry] = {
     "phantom-med": ModelEntry(
@@ -63,6 +69,17 @@ MODEL_FAMILIES: dict[str, tuple[str, ModelEntry]] = {
             "Any image-text-to-text checkpoint transformers can load, from the hub or a directory.",
         ),
     ),
+    "endpoint:": (
+        "endpoint:URL#NAME",
+        ModelEntry(
+            "reground.models.registry:_load_endpoint",
+            _WORDS_ONLY,
+            "A model behind an OpenAI-compatible endpoint; the key comes from the environment.",
+            has_weights=False,
+            limits_chains=False,
+            check="reground.models.endpoint.spec:check_spec",
+        ),
+    ),
 }
 
 
@@ -71,14 +88,17 @@ def model_entry(spec: str) -> ModelEntry:
 
     Raises:
         UnknownNameError: No model or family has that name; the nearest is suggested.
-        InputError: A family is named, but nothing in it.
+        InputError: A family is named, but nothing in it, or nothing that can be.
     """
     if spec in MODELS:
         return MODELS[spec]
     for prefix, (pattern, entry) in MODEL_FAMILIES.items():
         if spec.startswith(prefix):
             if not spec.removeprefix(prefix).strip():
-                raise InputError(f"the model {spec!r} names no checkpoint.", pattern, "add a name or a directory.")
+                raise InputError(f"the model {spec!r} names nothing.", pattern, "add what follows the colon.")
+            if entry.check is not None:
+                module, _, function = entry.check.partition(":")
+                _imported(module, function)(spec)
             return entry
     raise UnknownNameError("model", spec, [*MODELS, *(pattern for pattern, _ in MODEL_FAMILIES.values())])
 
@@ -113,6 +133,7 @@ def load_model(spec: str, *, dtype: str | None = None, device: str | None = None
         UnknownNameError: No such model.
         InputError: ``dtype`` or ``device`` was given for a model without weights.
         ModelError: The weights cannot be loaded or are not finite.
+        EndpointError: An endpoint cannot be reached or refuses.
     """
     check_placement(spec, dtype, device)
     entry = model_entry(spec)
@@ -134,6 +155,11 @@ def _load_phantom(spec: str, dtype: str | None, device: str | None) -> Model:
 
 def _load_hf(spec: str, dtype: str | None, device: str | None) -> Model:
     return _load_checkpoint(spec.removeprefix("hf:"), spec, dtype, device)
+
+
+def _load_endpoint(spec: str, dtype: str | None, device: str | None) -> Model:
+    model: Model = _imported("reground.models.endpoint.model", "load_endpoint_model")(spec)
+    return model
 
 
 def _load_checkpoint(path_or_name: str, spec: str, dtype: str | None, device: str | None) -> Model:

@@ -119,11 +119,20 @@ def check_capabilities(recipe: Recipe) -> None:
         UnknownNameError: No such method or model.
         RecipeError: A setting of a method does not fit.
         InputError: A number format or a device was given for a model without weights.
-        CapabilityError: A method needs what the model does not offer; names the methods that would work.
+        CapabilityError: A method needs what the model does not offer; names the methods that would work. Or the
+            protocol limits chains, and the model cannot.
         ArtifactError: A method has to be trained first.
     """
     check_placement(recipe.model, recipe.dtype, recipe.device)
-    offered = model_entry(recipe.model).capabilities
+    entry = model_entry(recipe.model)
+    offered = entry.capabilities
+    if recipe.protocol.chain_tokens and not entry.limits_chains:
+        raise CapabilityError(
+            f"protocol.chain_tokens={recipe.protocol.chain_tokens} was given; model {recipe.model!r} cannot close a "
+            "chain at a budget.",
+            "null for the model's own chain, 0 for none",
+            "leave it out, or load weights instead, e.g. --set model=hf:ORG/NAME.",
+        )
     for name, settings in recipe.methods.items():
         create_config(name, settings)
         missing = method_entry(name).needs - offered

@@ -1,0 +1,3 @@
+"""Models behind an OpenAI-compatible endpoint."""
+
+__all__: list[str] = []

@@ -1,0 +1,331 @@
+"""A model behind an OpenAI-compatible endpoint: it answers and takes notes; its weights are out of reach.
+
+What is sent of an image are its pixels, written anew as PNG: nothing else that stood in the file leaves this machine.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image
+
+from reground.chat.client import ChatClient
+from reground.chat.reply import ChatReply, read_reply
+from reground.edits.images import open_image
+from reground.edits.records import ImageRef
+from reground.errors import CapabilityError, EndpointError, InputError, nearest
+from reground.models.base import Capability, Delimiters, ModelInfo, Output, Query, TargetScore
+from reground.models.endpoint.cache import ReplyCache, max_cache_bytes, reply_cache_path
+from reground.models.endpoint.spec import EndpointSpec, parse_spec
+from reground.models.prompts import prompt_text
+
+__all__ = ["ENDPOINT_CAPABILITIES", "EndpointModel", "load_endpoint_model"]
+
+ENDPOINT_CAPABILITIES: frozenset[Capability] = frozenset({"generate", "notes"})
+
+_CACHE_FORMAT = 1
+#: What is asked once, to see that the endpoint is there and how its model marks a chain.
+_FIRST_QUESTION = "Which is larger, 2 or 3? Answer with one word."
+_FIRST_TOKENS = 256
+_ANSWER_TAGS = ("<answer>", "</answer>")
+_UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """One request.
+
+    Attributes:
+        body: What is sent.
+        key: What its reply is kept under.
+    """
+
+    body: Mapping[str, Any]
+    key: str
+
+
+def load_endpoint_model(spec: str) -> EndpointModel:
+    """The model that ``spec`` names, after one short question that is always asked.
+
+    The question shows that endpoint, key and model are there, and, unless the spec says so, how the model marks its
+    chain: sent apart, between ``<think>`` and ``</think>``, closed but not opened (then the chat template opens it), or
+    not at all.
+
+    Raises:
+        InputError: The spec cannot be parsed, or the key cannot be sent.
+        EndpointError: The endpoint cannot be reached, refuses, or knows no such model.
+    """
+    wanted = parse_spec(spec)
+    cache = ReplyCache(reply_cache_path(), max_cache_bytes()) if wanted.cache else None
+    first = _first_reply(wanted)
+    return EndpointModel(wanted, _client(wanted), _delimiters(wanted, first), cache)
+
+
+class EndpointModel:
+    """Asks an endpoint. ``load_endpoint_model`` makes one.
+
+    Args:
+        spec: Which model, and how it is asked.
+        client: Talks to its endpoint.
+        delimiters: How chain and answer are marked in what ``generate`` returns.
+        cache: Replies that were had before; None: everything is asked.
+    """
+
+    def __init__(
+        self, spec: EndpointSpec, client: ChatClient, delimiters: Delimiters, cache: ReplyCache | None = None
+    ) -> None:
+        self._spec = spec
+        self._client = client
+        self._delimiters = delimiters
+        self._cache = cache
+
+    @property
+    def info(self) -> ModelInfo:
+        """Name and, if it was given, revision; an endpoint does not tell what it runs on."""
+        return ModelInfo(
+            name=self._spec.name, revision=self._spec.revision or _UNKNOWN, dtype=_UNKNOWN, device="endpoint"
+        )
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """Generation and notes."""
+        return ENDPOINT_CAPABILITIES
+
+    @property
+    def delimiters(self) -> Delimiters:
+        """How chain and answer are marked in its outputs."""
+        return self._delimiters
+
+    def generate(
+        self,
+        queries: Sequence[Query],
+        *,
+        max_new_tokens: int = 96,
+        temperature: float = 0.0,
+        num_samples: int = 1,
+        seed: int = 0,
+    ) -> list[list[Output]]:
+        """Answers in the order of ``queries``, ``num_samples`` each; greedy if ``temperature`` is 0.
+
+        A chain that is sent apart is put between the chain's delimiters, so that all outputs read alike. Samples are
+        asked for one by one, each with a seed of its own; whether a seed is kept to is up to the endpoint, and so are
+        the cut-offs it puts on sampling.
+
+        Raises:
+            InputError: A setting is out of range, or an image cannot be read.
+            CapabilityError: A query limits its chain.
+            EndpointError: A request failed for good, or its answer was withheld.
+        """
+        if max_new_tokens < 1 or num_samples < 1 or temperature < 0:
+            raise InputError(
+                f"{max_new_tokens=}, {num_samples=}, {temperature=} were given.",
+                "at least one token, at least one sample, a temperature of 0 or more",
+                "correct the decoding settings.",
+            )
+        num_drawn = num_samples if temperature > 0 else 1
+        pictures: dict[tuple[str | None, tuple[str, ...]], list[dict[str, Any]]] = {}
+        asked = []
+        for query in queries:
+            message = self._message(query, pictures)
+            for sample in range(num_drawn):
+                body = self._body(query, message, max_new_tokens)
+                body["temperature"] = temperature
+                if temperature > 0:
+                    body |= {"top_p": 1.0, "seed": _sample_seed(seed, sample)}
+                asked.append(_Asked(body | self._extra(body), self._key(body | self._extra(body))))
+        replies = self._replies(asked)
+        outputs = [
+            self._output(reply, queries[position // num_drawn], max_new_tokens)
+            for position, reply in enumerate(replies)
+        ]
+        return [
+            [outputs[index * num_drawn + sample % num_drawn] for sample in range(num_samples)]
+            for index in range(len(queries))
+        ]
+
+    def score(self, queries: Sequence[Query], targets: Sequence[str]) -> list[TargetScore]:
+        """Nothing: a chat endpoint does not score a given text.
+
+        Raises:
+            CapabilityError: Always.
+        """
+        raise self._not_offered("teacher-forced scores")
+
+    def fingerprint(self, queries: Sequence[Query]) -> str:
+        """Nothing: a chat endpoint gives no logits.
+
+        Raises:
+            CapabilityError: Always.
+        """
+        raise self._not_offered("logits")
+
+    def _not_offered(self, what: str) -> CapabilityError:
+        return CapabilityError(
+            f"{what} were asked of the model {self._spec.name!r}, which only generates text.",
+            "generate",
+            "load the weights instead, e.g. --model hf:ORG/NAME.",
+        )
+
+    def _message(
+        self, query: Query, pictures: dict[tuple[str | None, tuple[str, ...]], list[dict[str, Any]]]
+    ) -> dict[str, Any]:
+        """The user's turn: images first, one part for each frame, then the text."""
+        if query.image is None:
+            return {"role": "user", "content": prompt_text(query)}
+        known = (query.image.folder, query.image.frames)
+        if known not in pictures:
+            pictures[known] = self._pictures(query.image)
+        return {"role": "user", "content": [*pictures[known], {"type": "text", "text": prompt_text(query)}]}
+
+    def _pictures(self, image: ImageRef) -> list[dict[str, Any]]:
+        frames = [_scaled_down(frame, self._spec.max_pixels) for frame in open_image(image)]
+        return [{"type": "image_url", "image_url": {"url": _png_uri(frame)}} for frame in frames]
+
+    def _body(self, query: Query, message: Mapping[str, Any], max_new_tokens: int) -> dict[str, Any]:
+        if query.chain_tokens is not None:
+            raise CapabilityError(
+                f"a chain of {query.chain_tokens} tokens was asked of {self._spec.name!r}; endpoints close no chains.",
+                "the model's own chain, or none (chain_tokens 0)",
+                "leave protocol.chain_tokens out, or load the weights, e.g. --model hf:ORG/NAME.",
+            )
+        body: dict[str, Any] = {
+            "model": self._spec.model,
+            "messages": [message],
+            self._spec.max_tokens_field: max_new_tokens,
+        }
+        if not query.is_thinking:
+            body["chat_template_kwargs"] = {"enable_thinking": False}
+        return body
+
+    def _extra(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """The user's further fields; where both sides give a mapping, they are put together."""
+        return {
+            key: {**value, **body[key]} if isinstance(value, dict) and isinstance(body.get(key), dict) else value
+            for key, value in self._spec.extra.items()
+        }
+
+    def _key(self, body: Mapping[str, Any]) -> str:
+        """SHA-256 over all that an answer follows from; the key of the endpoint is no part of it."""
+        content = [_CACHE_FORMAT, self._spec.url, self._spec.revision, body]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    def _replies(self, asked: Sequence[_Asked]) -> list[ChatReply]:
+        """A reply to each request, in order; what is on disk, and what was asked before in the same call, is reused."""
+        found: dict[str, Mapping[str, Any]] = {}
+        missing: dict[str, Mapping[str, Any]] = {}
+        for one in asked:
+            kept = self._cache.find(one.key) if self._cache is not None else None
+            if kept is not None:
+                found[one.key] = json.loads(kept)
+            else:
+                missing[one.key] = one.body
+        keys = list(missing)
+
+        def keep(position: int, value: Mapping[str, Any]) -> None:
+            if self._cache is not None:
+                self._cache.keep(keys[position], self._client.redacted(json.dumps(value)))
+
+        if missing:
+            found |= zip(keys, self._client.post_all(list(missing.values()), keep), strict=True)
+        return [read_reply(found[one.key]) for one in asked]
+
+    def _output(self, reply: ChatReply, query: Query, max_new_tokens: int) -> Output:
+        if reply.finish == "content_filter":
+            raise EndpointError(
+                f"the endpoint {self._spec.url!r} withheld its answer to {query.question[:80]!r} (content_filter).",
+                "an answer",
+                "switch its filter off, or leave the question out: what was withheld is not the model's answer.",
+            )
+        marks = self._delimiters
+        text = reply.text
+        if reply.reasoning is not None:
+            opening = "" if marks.template_opens_chain and query.is_thinking else marks.chain_open
+            is_unfinished = reply.finish == "length" and not reply.text
+            text = opening + reply.reasoning + ("" if is_unfinished else marks.chain_close) + text
+        num_tokens = len(text.split()) if reply.num_tokens is None else reply.num_tokens
+        is_truncated = reply.finish == "length" or (reply.finish is None and num_tokens >= max_new_tokens)
+        return Output(text=text, num_tokens=num_tokens, is_truncated=is_truncated)
+
+
+def _client(spec: EndpointSpec, *, num_tries: int | None = None) -> ChatClient:
+    return ChatClient(
+        spec.url,
+        key_variable=spec.key_variable,
+        timeout_s=spec.timeout_s,
+        num_tries=num_tries or spec.num_tries,
+        concurrency=spec.concurrency,
+    )
+
+
+def _first_reply(spec: EndpointSpec) -> ChatReply:
+    client = _client(spec, num_tries=min(2, spec.num_tries))
+    body = {
+        "model": spec.model,
+        "messages": [{"role": "user", "content": _FIRST_QUESTION}],
+        spec.max_tokens_field: _FIRST_TOKENS,
+        "temperature": 0.0,
+        **spec.extra,
+    }
+    try:
+        return client.complete(body)
+    except EndpointError as error:
+        names = client.model_names()
+        if not names or spec.model in names:
+            raise
+        near = nearest(spec.model, names)
+        raise EndpointError(
+            error.tried,
+            f"a model that {spec.url!r} serves: {', '.join(names[:20])}",
+            f"did you mean {near!r}?" if near else "put one of these behind the #.",
+        ) from error
+
+
+def _delimiters(spec: EndpointSpec, first: ChatReply) -> Delimiters:
+    """How the model marks chain and answer: as the spec says, else as its first reply shows."""
+    usual = Delimiters()
+    chain_open, chain_close = spec.chain_open or usual.chain_open, spec.chain_close or usual.chain_close
+    has_tags = all(tag in first.text for tag in _ANSWER_TAGS)
+    is_closed_only = chain_close in first.text and chain_open not in first.text
+    seen: dict[str, Any] = {
+        "chain_open": chain_open,
+        "chain_close": chain_close,
+        "answer_open": _ANSWER_TAGS[0] if has_tags else None,
+        "answer_close": _ANSWER_TAGS[1] if has_tags else None,
+        "writes_chain": first.reasoning is not None or chain_open in first.text or chain_close in first.text,
+        "template_opens_chain": is_closed_only and first.reasoning is None,
+    }
+    stated = {key: value for key in seen if (value := getattr(spec, key)) is not None}
+    try:
+        return Delimiters.model_validate(seen | stated)
+    except ValueError as error:
+        raise InputError(
+            f"the delimiters of the model {spec.name!r} do not fit together: {seen | stated}.",
+            "delimiters that are not blank, none within another, answer_open and answer_close both or neither",
+            "correct the options behind the ? of the model's name.",
+        ) from error
+
+
+def _scaled_down(image: Image.Image, max_pixels: int | None) -> Image.Image:
+    if max_pixels is None or math.prod(image.size) <= max_pixels:
+        return image
+    share = math.sqrt(max_pixels / math.prod(image.size))
+    width, height = (max(1, math.floor(side * share)) for side in image.size)
+    return image.resize((width, height), Image.Resampling.LANCZOS)
+
+
+def _png_uri(image: Image.Image) -> str:
+    written = io.BytesIO()
+    image.save(written, "PNG")
+    return "data:image/png;base64," + base64.b64encode(written.getvalue()).decode()
+
+
+def _sample_seed(seed: int, sample: int) -> int:
+    """A seed of 31 bits, which every server takes."""
+    return int(hashlib.sha256(f"{seed}/{sample}".encode()).hexdigest()[:8], 16) >> 1
