@@ -126,9 +126,12 @@ def image_bytes(address: str, folder: str | None = None) -> bytes:
     """
     scheme = _scheme(address)
     if scheme is None:
-        return _read_file(address, folder)
+        path, _ = _chosen_file(address, folder)
+        with _opened(path) as file:
+            return file.read()
     if scheme == "data":
-        return _data_bytes(address)
+        uri, _ = _split(address)
+        return _data_bytes(uri)
     raise ImageError(
         f"the bytes of the image {address!r} were asked for.",
         "a file path or a data: URI; other images are rendered when they are opened",
