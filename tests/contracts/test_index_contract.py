@@ -1,4 +1,4 @@
-"""What every registered index keeps: batches are whole, searches are exact on a small library, readers are undisturbed."""
+"""What every registered index keeps: whole batches, exact searches of a small library, undisturbed readers."""
 
 from __future__ import annotations
 

@@ -125,8 +125,13 @@ class Index(Protocol):
         """See what has been written since; what is seen from now on has the returned name."""
         ...
 
-    def writing(self) -> AbstractContextManager[None]:
-        """Keep other writers out of this block, and see what they have written before it."""
+    @property
+    def seen(self) -> str:
+        """The name of what is seen now: as of the last ``refresh``, with one's own writes since."""
+        ...
+
+    def writing(self) -> AbstractContextManager[str]:
+        """Keep other writers out of this block; gives what ``refresh`` does, after what they have written."""
         ...
 
     def maintain(self) -> None:
@@ -264,12 +269,16 @@ class MemoryIndex:
             yield from [(entry.id, entry.state) for entry in self._entries.values()]
 
     def refresh(self) -> str:
+        return self.seen
+
+    @property
+    def seen(self) -> str:
         return str(self._num_writes)
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
+    def writing(self) -> Iterator[str]:
         with self._lock:
-            yield
+            yield self.seen
 
     def maintain(self) -> None:
         """Nothing: there is nothing to keep up."""

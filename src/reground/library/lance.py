@@ -36,8 +36,8 @@ _TABLE = "cards"
 _LOCK_TIMEOUT_S = 60.0
 #: Entries that may wait outside the IVF_FLAT index before it takes them in, as a share of those inside.
 _UNINDEXED_SHARE = 0.1
-#: Commits after which the small files they leave are put together.
-_COMMITS_BETWEEN_COMPACTIONS = 200
+#: Files of few entries, as single additions leave them, above which they are put together.
+_MAX_SMALL_FILES = 100
 #: Partitions of IVF_FLAT that a query looks into: a share of them, and at least so many.
 _PROBED_SHARE, _MIN_PROBED = 0.02, 20
 _ALL_ROWS = 1 << 30
@@ -61,6 +61,7 @@ class LanceIndex:
         self._exact_below = exact_below
         self._exact: MemoryIndex | None = None
         self._has_exact = False
+        self._seen: int = table.version
         self._num_dimensions: dict[Side, int] = {side: table.schema.field(side).type.list_size for side in SIDES}
 
     @property
@@ -78,6 +79,7 @@ class LanceIndex:
                 merge = merge.when_not_matched_by_source_delete(_among(removing))
             # A side nobody in the batch is on would otherwise be taken for a column of misshapen vectors.
             merge.execute(rows, on_bad_vectors="null")
+        self._has_written()
         if self._exact is not None:
             self._exact.add(
                 [_searched(entry) for entry in entries],
@@ -89,6 +91,7 @@ class LanceIndex:
         if not ids:
             return
         self._table.delete(_among(ids))
+        self._has_written()
         if self._exact is not None:
             self._exact.remove(ids)
 
@@ -126,17 +129,21 @@ class LanceIndex:
         yield from zip(columns["id"].to_pylist(), columns["state"].to_pylist(), strict=True)
 
     def refresh(self) -> str:
-        before = self._table.version
         self._table.checkout_latest()
-        if self._table.version != before:
+        version = self._table.version
+        if version != self._seen:
             self._forget()
-        return str(self._table.version)
+            self._seen = version
+        return str(version)
+
+    @property
+    def seen(self) -> str:
+        return str(self._seen)
 
     @contextmanager
-    def writing(self) -> Iterator[None]:
+    def writing(self) -> Iterator[str]:
         with _lock(self._folder):
-            self.refresh()
-            yield
+            yield self.refresh()
 
     def maintain(self) -> None:
         indexed = self._num_indexed()
@@ -148,11 +155,13 @@ class LanceIndex:
                 self._build(side, num_found)
             elif num_found - indexed[side] > _UNINDEXED_SHARE * indexed[side]:
                 self._table.optimize()
-        if self._table.version % _COMMITS_BETWEEN_COMPACTIONS == 0:
+        if self._table.stats()["fragment_stats"]["num_small_fragments"] > _MAX_SMALL_FILES:
             self._table.optimize()
+        self._seen = self._table.version
 
     def purge(self) -> None:
         self._table.optimize(cleanup_older_than=_AT_ONCE, delete_unverified=self._folder is not None)
+        self._seen = self._table.version
 
     def _in_memory(self) -> MemoryIndex | None:
         if not self._has_exact:
@@ -166,6 +175,13 @@ class LanceIndex:
         columns = self._table.search().where(found).select(["id", "record", *SIDES]).limit(_ALL_ROWS).to_arrow()
         copied.add([self._entry(row) for row in columns.to_pylist()])
         return copied
+
+    def _has_written(self) -> None:
+        """Know one's own version; if somebody else's came before it, what is in memory is not all there is."""
+        version = self._table.version
+        if version != self._seen + 1:
+            self._forget()
+        self._seen = version
 
     def _forget(self) -> None:
         self._exact, self._has_exact = None, False

@@ -54,6 +54,8 @@ _VERSION_PREFIX = "version:"
 _FORMAT = 1
 #: Cards that are encoded and written at once; larger batches are still one version.
 _ENCODED_AT_ONCE = 256
+#: Versions after which the index sees to it that searches stay quick; large batches have it done at once.
+_WRITES_BETWEEN_CARE = 64
 
 
 class Layout(Record):
@@ -277,13 +279,12 @@ class Library:
             card_id(card): (card, original, pictures) for (card, pictures), original in zip(stored, cards, strict=True)
         }
         self._check_encodable(cards)
-        # Encoding takes longest and needs no lock.
-        self._read()
+        # Encoding takes longest and needs no lock; what was not known here is encoded under it.
         vectors = self._encoded(
             {name: original for name, (_, original, _) in named.items() if name not in self._states}
         )
-        with self._index.writing():
-            self._read()
+        with self._index.writing() as seen:
+            self._read(seen)
             return self._enter(named, vectors)
 
     def remove(self, ids: Sequence[str]) -> Version:
@@ -292,8 +293,8 @@ class Library:
         Raises:
             InputError: A card is not in force.
         """
-        with self._index.writing():
-            self._read()
+        with self._index.writing() as seen:
+            self._read(seen)
             for name in ids:
                 self._require(name, is_active=True)
             turned = dict.fromkeys(ids)
@@ -307,16 +308,16 @@ class Library:
         Raises:
             InputError: There is no such card.
         """
-        with self._index.writing():
-            self._read()
+        with self._index.writing() as seen:
+            self._read(seen)
             for name in ids:
                 self._require(name)
             gone = list(dict.fromkeys(ids))
             num_withdrawn = sum(self._states[name].is_active() for name in gone)
             version = self._noted("erase", num_withdrawn=num_withdrawn, num_active=self._num_active - num_withdrawn)
             self._index.add([_version_entry(version)], removing=gone)
-            self._read()
             self._index.purge()
+            self._read()
             return version
 
     def rollback(self, version: int) -> Version:
@@ -325,8 +326,8 @@ class Library:
         Raises:
             InputError: There is no such version.
         """
-        with self._index.writing():
-            self._read()
+        with self._index.writing() as seen:
+            self._read(seen)
             if not 0 <= version <= self._version:
                 raise InputError(
                     f"the library was to return to version {version}.",
@@ -466,7 +467,8 @@ class Library:
             record = entry.record if card is None else card.model_dump_json()
             turned.append(replace(entry, state=state.text(), vectors=vectors, kept=kept, record=record))
         self._index.add([*new.values(), _version_entry(version)], replacing=turned)
-        self._index.maintain()
+        if len(new) >= _ENCODED_AT_ONCE or version.version % _WRITES_BETWEEN_CARE == 0:
+            self._index.maintain()
         self._take_in([*new.values(), *turned], version)
         return version
 
@@ -562,9 +564,9 @@ class Library:
             vectors.append(own)
         return vectors
 
-    def _read(self) -> None:
-        """Read the states of all cards if somebody has changed them since."""
-        name = self._index.refresh()
+    def _read(self, seen: str | None = None) -> None:
+        """Read the states of all cards if somebody has changed them since; ``seen`` names what the index sees."""
+        name = self._index.refresh() if seen is None else seen
         if name == self._read_as:
             return
         self._states, self._by_key, self._version = {}, defaultdict(set), 0
@@ -581,7 +583,7 @@ class Library:
         for entry in entries:
             self._keep(entry.id, _State.read(entry.state))
         self._version, self._num_active = version.version, version.num_active
-        self._read_as = self._index.refresh()
+        self._read_as = self._index.seen
 
     def _keep(self, name: str, state: _State) -> None:
         self._states[name] = state
