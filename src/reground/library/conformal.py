@@ -6,8 +6,8 @@ as the threshold, the share that passes is at most Beta(n + 1 - r, r) distribute
 share is at most alpha with confidence 1 - delta.
 
 Source:
-    Vovk, 2012, "Conditional validity of inductive conformal predictors", proposition 2a: the training-conditional
-    coverage of a split conformal set, as a binomial tail. Here the set is "no card".
+    Vovk, 2012, "Conditional validity of inductive conformal predictors": the training-conditional coverage of a split
+    conformal set is a binomial tail. Here the set is "no card".
 """
 
 from __future__ import annotations

@@ -43,6 +43,7 @@ class ImageKeySettings(Record):
         num_queries: Learned queries of each head.
         num_steps, batch_size, learning_rate: Of AdamW; the rate falls to nothing along a cosine.
         smoothing: Share of each label that is spread over all names, so that confidence stays graded.
+        num_checked: Fresh images of each split that accuracies are taken on.
         seed: Of images and weights.
     """
 
@@ -52,6 +53,7 @@ class ImageKeySettings(Record):
     batch_size: int = 256
     learning_rate: float = 3e-3
     smoothing: float = 0.05
+    num_checked: int = 400
     seed: int = 1
 
 
@@ -101,7 +103,7 @@ def fit_image_key(model: Any, file: Path, settings: ImageKeySettings | None = No
     found = {
         f"{split}.{head}": share
         for split in ("train", "calibration")
-        for head, share in key_accuracy(model, heads, split).items()
+        for head, share in key_accuracy(model, heads, split, settings.num_checked).items()
     }
     metadata = {"settings": settings.model_dump_json(), **{name: f"{share:.4f}" for name, share in found.items()}}
     save_file({name: tensor.contiguous() for name, tensor in heads.state_dict().items()}, file, metadata=metadata)
@@ -109,7 +111,7 @@ def fit_image_key(model: Any, file: Path, settings: ImageKeySettings | None = No
 
 
 @torch.no_grad()
-def key_accuracy(model: Any, heads: nn.ModuleDict, split: SubjectSplit, num_images: int = 400) -> dict[str, float]:
+def key_accuracy(model: Any, heads: nn.ModuleDict, split: SubjectSplit, num_images: int) -> dict[str, float]:
     """Share of fresh images of a split whose name each head gets right."""
     rng = random.Random(f"image-key/held-out/{split}")
     samples = [key_image(rng, split) for _ in range(num_images)]
