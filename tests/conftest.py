@@ -140,3 +140,12 @@ def fitted(
         return folders[method, family]
 
     return folder_of
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out what is slow unless it was asked for: ``-m slow``."""
+    if "slow" in str(config.getoption("-m")):
+        return
+    for item in items:
+        if item.get_closest_marker("slow") is not None:
+            item.add_marker(pytest.mark.skip(reason="takes long; run with -m slow"))

@@ -12,6 +12,7 @@ import random
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -69,10 +70,11 @@ def _without_secrets(url: str) -> str:
 class _TryAgain(Exception):
     """A request that failed for a reason that may pass."""
 
-    def __init__(self, problem: str, retry_after_s: float | None = None) -> None:
+    def __init__(self, problem: str, retry_after_s: float | None = None, *, is_connected: bool = True) -> None:
         super().__init__(problem)
         self.problem = problem
         self.retry_after_s = retry_after_s
+        self.is_connected = is_connected
 
 
 class ChatClient:
@@ -87,6 +89,7 @@ class ChatClient:
         key_variable: Environment variable that holds the key; None: no key is sent.
         timeout_s: Longest wait for one whole reply.
         num_tries: Times a request is sent at most.
+        num_connect_tries: The same while there is no connection at all; None: as often.
         wait_s: Wait before the second try.
         max_wait_s: Longest wait before a try. An endpoint that asks for more is given up.
         concurrency: Requests under way at a time.
@@ -102,6 +105,7 @@ class ChatClient:
         key_variable: str | None = KEY_VARIABLE,
         timeout_s: float = 120.0,
         num_tries: int = 5,
+        num_connect_tries: int | None = None,
         wait_s: float = 1.0,
         max_wait_s: float = 60.0,
         concurrency: int = 8,
@@ -118,6 +122,7 @@ class ChatClient:
         self._key = _read_key(key_variable)
         self._timeout_s = timeout_s
         self._num_tries = num_tries
+        self._num_connect_tries = num_tries if num_connect_tries is None else num_connect_tries
         self._wait_s = wait_s
         self._max_wait_s = max_wait_s
         self._concurrency = concurrency
@@ -152,7 +157,7 @@ class ChatClient:
         import httpx2
 
         try:
-            with httpx2.Client(timeout=_CONNECT_TIMEOUT_S, headers=self._headers) as http:
+            with httpx2.Client(timeout=_CONNECT_TIMEOUT_S, headers=self._headers, verify=self._certificates) as http:
                 listed = http.get(self._path("models")).json()["data"]
             return [str(model["id"]) for model in listed]
         except (httpx2.HTTPError, ValueError, LookupError, TypeError):
@@ -161,6 +166,13 @@ class ChatClient:
     def redacted(self, text: str) -> str:
         """A text without the key in it."""
         return text.replace(self._key, "[key]") if self._key else text
+
+    @cached_property
+    def _certificates(self) -> Any:
+        """Read once, and only for https: it takes longer than many a request. Redirects are not followed."""
+        import httpx2
+
+        return httpx2.create_ssl_context() if self.url.startswith("https:") else False
 
     @property
     def _headers(self) -> dict[str, str]:
@@ -191,7 +203,9 @@ class ChatClient:
         limits = httpx2.Limits(max_connections=self._concurrency)
         timeout = httpx2.Timeout(self._timeout_s, connect=min(_CONNECT_TIMEOUT_S, self._timeout_s))
         async with (
-            httpx2.AsyncClient(timeout=timeout, limits=limits, headers=self._headers) as http,
+            httpx2.AsyncClient(
+                timeout=timeout, limits=limits, headers=self._headers, verify=self._certificates
+            ) as http,
             anyio.create_task_group() as group,
         ):
             for position in range(len(bodies)):
@@ -202,12 +216,11 @@ class ChatClient:
 
     async def _reply(self, http: Any, body: Mapping[str, Any], failures: Sequence[Exception]) -> Mapping[str, Any]:
         import anyio
-        from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt
+        from tenacity import AsyncRetrying, retry_if_exception_type
 
-        is_last = stop_after_attempt(self._num_tries)
         tries = AsyncRetrying(
             retry=retry_if_exception_type(_TryAgain),
-            stop=lambda state: is_last(state) or bool(failures) or self._asks_too_long(state),
+            stop=lambda state: bool(failures) or self._gives_up(state),
             wait=self._wait,
             sleep=anyio.sleep,
             reraise=True,
@@ -231,7 +244,8 @@ class ChatClient:
         except httpx2.TimeoutException as error:
             raise _TryAgain(f"could not be reached in time: {type(error).__name__}") from error
         except (httpx2.ConnectError, httpx2.ProxyError) as error:
-            raise _TryAgain(f"could not be reached: {type(error).__name__}: {error}") from error
+            said = f"could not be reached: {type(error).__name__}: {error}"
+            raise _TryAgain(said, is_connected=False) from error
         except (httpx2.TransportError, httpx2.DecodingError) as error:
             raise _TryAgain(f"broke off: {type(error).__name__}: {error}") from error
         return self._checked(response)
@@ -264,9 +278,11 @@ class ChatClient:
         wait_s: float = min(self._wait_s * 2.0 ** (state.attempt_number - 1), self._max_wait_s)
         return wait_s * random.uniform(0.5, 1.5)
 
-    def _asks_too_long(self, state: Any) -> bool:
-        asked_s = getattr(state.outcome.exception(), "retry_after_s", None)
-        return asked_s is not None and asked_s > self._max_wait_s
+    def _gives_up(self, state: Any) -> bool:
+        error = state.outcome.exception()
+        most = self._num_tries if error.is_connected else min(self._num_tries, self._num_connect_tries)
+        asks_too_long = error.retry_after_s is not None and error.retry_after_s > self._max_wait_s
+        return bool(asks_too_long or state.attempt_number >= most)
 
     def _quoted(self, text: str) -> str:
         return printable(self.redacted(text)[:_QUOTED])

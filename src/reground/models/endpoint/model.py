@@ -254,18 +254,19 @@ class EndpointModel:
         return Output(text=text, num_tokens=num_tokens, is_truncated=is_truncated)
 
 
-def _client(spec: EndpointSpec, *, num_tries: int | None = None) -> ChatClient:
+def _client(spec: EndpointSpec, *, num_connect_tries: int | None = None) -> ChatClient:
     return ChatClient(
         spec.url,
         key_variable=spec.key_variable,
         timeout_s=spec.timeout_s,
-        num_tries=num_tries or spec.num_tries,
+        num_tries=spec.num_tries,
+        num_connect_tries=num_connect_tries,
         concurrency=spec.concurrency,
     )
 
 
 def _first_reply(spec: EndpointSpec) -> ChatReply:
-    client = _client(spec, num_tries=min(2, spec.num_tries))
+    client = _client(spec, num_connect_tries=2)  # a server that is starting is waited for, a wrong port is not
     body = {
         "model": spec.model,
         "messages": [{"role": "user", "content": _FIRST_QUESTION}],
