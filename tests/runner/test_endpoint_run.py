@@ -147,12 +147,16 @@ def test_steps_that_failed_are_tried_again_on_resume(recipe: Path, server: Fault
     assert call("run", "resume", tmp_path / "run").exit_code == 0
 
 
-def test_the_cache_is_shown_and_cleared(recipe: Path, tmp_path: Path) -> None:
-    assert call("run", "start", recipe, "--out", tmp_path / "run").exit_code == 0
-    shown = json.loads(call("models", "cache", "--json").stdout)
-    assert shown["replies"] > 2 and shown["held_bytes"] > 0
-    assert Path(shown["path"]).is_relative_to(tmp_path)
-    assert json.loads(call("models", "cache", "--clear", "--json").stdout)["replies"] == 0
+def test_kept_replies_are_shown_and_cleared_with_the_rest_of_the_cache(
+    recipe: Path, server: FaultServer, tmp_path: Path
+) -> None:
+    assert call("run", "start", recipe, "--out", tmp_path / "one").exit_code == 0
+    entries = {entry["name"]: entry for entry in json.loads(call("cache", "show", "--json").stdout)["entries"]}
+    assert entries["endpoints"]["num_bytes"] > 0
+    assert call("cache", "clear", "endpoints").exit_code == 0
+    server.requests.clear()
+    assert call("run", "start", recipe, "--out", tmp_path / "two").exit_code == 0
+    assert len(server.requests) > 1
 
 
 def test_a_model_shows_what_works_with_it(server: FaultServer) -> None:

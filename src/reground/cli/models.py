@@ -44,25 +44,3 @@ def show_model(name: Annotated[str, typer.Argument(help="Name of the model.")], 
         },
         as_json=as_json,
     )
-
-
-@app.command("cache")
-def show_cache(
-    is_cleared: Annotated[bool, typer.Option("--clear", help="Forget all replies.")] = False, as_json: AsJson = False
-) -> None:
-    """Show how much is kept of what endpoints replied, or forget it."""
-    from reground.models.endpoint.cache import ReplyCache, max_cache_bytes, reply_cache_path
-
-    cache = ReplyCache(reply_cache_path(), max_cache_bytes())
-    if is_cleared:
-        cache.clear()
-    print_fields(
-        {
-            "path": str(cache.path),
-            "replies": len(cache),
-            "held_bytes": cache.held_bytes,
-            "max_bytes": max_cache_bytes(),
-        },
-        as_json=as_json,
-    )
-    cache.close()

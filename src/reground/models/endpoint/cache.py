@@ -96,11 +96,6 @@ class ReplyCache:
         found = self._do("SELECT COUNT(*) FROM replies")
         return int(found[0][0]) if found else 0
 
-    def clear(self) -> None:
-        """Forget all replies, and give the space back."""
-        self._do("DELETE FROM replies")
-        self._do("VACUUM")
-
     def close(self) -> None:
         """Let go of the file."""
         with self._lock:
