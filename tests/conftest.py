@@ -14,7 +14,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -25,14 +25,23 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from covered_families import TINY_FAMILY_NAMES
 from reground.edits.records import Answer, Edit, ImageRef
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from reground.models.hf.adapter import HfModel
 
-TINY_FAMILY_NAMES = ("idefics3", "llava", "qwen2_vl")
+
+class BuiltWhenAsked(dict[str, Any]):
+    """A mapping whose values are made when they are first asked for."""
+
+    def __init__(self, build: Callable[[str], Any]) -> None:
+        super().__init__()
+        self._build = build
+
+    def __missing__(self, key: str) -> Any:
+        self[key] = self._build(key)
+        return self[key]
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -46,11 +55,12 @@ def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def tiny_folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A tiny checkpoint with random weights for each model family."""
+    """A tiny checkpoint with random weights for each model family, saved once."""
     from reground.models.hf.tiny import TINY_FAMILIES, build_tiny_checkpoint
 
-    assert TINY_FAMILIES == TINY_FAMILY_NAMES
-    return {family: build_tiny_checkpoint(tmp_path_factory.mktemp("tiny") / family, family) for family in TINY_FAMILIES}
+    assert set(TINY_FAMILY_NAMES) <= set(TINY_FAMILIES)
+    folder = tmp_path_factory.mktemp("tiny")
+    return BuiltWhenAsked(lambda family: build_tiny_checkpoint(folder / family, family))  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="session")
@@ -58,28 +68,32 @@ def loaded_tiny_models(tiny_folders: dict[str, Path]) -> dict[str, HfModel]:
     """Each family's tiny model, loaded once; to be copied, not used."""
     from reground.models.hf.adapter import load_hf_model
 
-    return {
-        family: load_hf_model(str(folder), name=f"tiny-{family}", device="cpu")
-        for family, folder in tiny_folders.items()
-    }
+    return BuiltWhenAsked(lambda family: load_hf_model(str(tiny_folders[family]), name=f"tiny-{family}", device="cpu"))
+
+
+def fresh_copy(loaded: HfModel) -> HfModel:
+    """A model of its own with the same weights."""
+    from reground.models.hf.adapter import HfModel
+
+    return HfModel(copy.deepcopy(loaded.module), loaded.processor, loaded.family, loaded.info, loaded.delimiters)
+
+
+@pytest.fixture
+def family_copy(loaded_tiny_models: dict[str, HfModel]) -> Callable[[str], HfModel]:
+    """From the name of a family to a fresh tiny model of it."""
+    return lambda family: fresh_copy(loaded_tiny_models[family])
 
 
 @pytest.fixture(params=TINY_FAMILY_NAMES)
 def tiny_model(request: pytest.FixtureRequest, loaded_tiny_models: dict[str, HfModel]) -> HfModel:
-    """A fresh tiny model of each family."""
-    from reground.models.hf.adapter import HfModel
-
-    loaded = loaded_tiny_models[request.param]
-    return HfModel(copy.deepcopy(loaded.module), loaded.processor, loaded.family, loaded.info, loaded.delimiters)
+    """A fresh tiny model of each family that every contract is run over."""
+    return fresh_copy(loaded_tiny_models[request.param])
 
 
 @pytest.fixture
 def one_tiny_model(loaded_tiny_models: dict[str, HfModel]) -> HfModel:
     """A fresh tiny model of one family, for what does not depend on the family."""
-    from reground.models.hf.adapter import HfModel
-
-    loaded = loaded_tiny_models["idefics3"]
-    return HfModel(copy.deepcopy(loaded.module), loaded.processor, loaded.family, loaded.info, loaded.delimiters)
+    return fresh_copy(loaded_tiny_models["idefics3"])
 
 
 @pytest.fixture(scope="session")

@@ -2,16 +2,79 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 import pytest
 import torch
+from PIL import Image
+from transformers import AutoModelForImageTextToText
 
 from reground.edits.records import ImageRef
 from reground.errors import InputError
 from reground.models.base import Model, Query
 from reground.models.hf.adapter import HfModel
 from reground.models.hf.image_cache import ImageCache
+from reground.models.hf.tiny import TINY_FAMILIES
 
 TARGETS = ("velmora syndrome", "drantic fever", "tarvexin", "yes", "one", "osquine disease", "no", "a ring")
+
+
+@pytest.fixture(params=TINY_FAMILIES)
+def tiny_model(request: pytest.FixtureRequest, family_copy: Callable[[str], HfModel]) -> HfModel:
+    """A fresh tiny model of each family there is."""
+    return family_copy(request.param)
+
+
+@pytest.fixture(scope="module")
+def tiny_images(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """Paths of four pictures of four shapes."""
+    folder = tmp_path_factory.mktemp("shapes")
+    random = np.random.default_rng(0)
+    paths = [str(folder / f"{index}.png") for index in range(4)]
+    for path, (height, width) in zip(paths, [(16, 16), (24, 40), (48, 16), (20, 20)], strict=True):
+        Image.fromarray(random.integers(0, 256, (height, width, 3), dtype=np.uint8)).save(path)
+    return paths
+
+
+@pytest.fixture
+def stock(tiny_model: HfModel, tiny_folders: dict[str, Path]) -> Any:
+    """The module that ``transformers`` loads from the checkpoint, untouched by the adapter."""
+    return AutoModelForImageTextToText.from_pretrained(tiny_folders[tiny_model.family.name]).eval()
+
+
+def stock_inputs(model: HfModel, query: Query) -> dict[str, torch.Tensor]:
+    """What the checkpoint's own processor makes of a query, pictures as pixels."""
+    frames = query.image.frames if query.image else ()
+    content = [{"type": "image"} for _ in frames] + [{"type": "text", "text": query.question}]
+    prompt = model.processor.apply_chat_template(
+        [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
+    )
+    if model.family.name == "paligemma":  # its processor puts start token and line end itself, and takes no text alone
+        if not frames:
+            return dict(model.processor.tokenizer([prompt], return_tensors="pt", return_token_type_ids=True))
+        prompt = prompt.replace(model.processor.tokenizer.bos_token, "").removesuffix("\n")
+    pictures = {"images": [[Image.open(frame).convert("RGB") for frame in frames]]} if frames else {}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)  # some processors' own
+        inputs = model.processor(text=[prompt], return_tensors="pt", **pictures)
+    return {name: tensor for name, tensor in inputs.items() if name != "labels"}
+
+
+def continued(model: HfModel, inputs: dict[str, torch.Tensor], written: tuple[int, ...]) -> dict[str, torch.Tensor]:
+    """The same with tokens written after the prompt."""
+    kinds = {"attention_mask": 1, "mm_token_type_ids": 0, "token_type_ids": int(model.family.name == "paligemma")}
+    result = {**inputs, "input_ids": torch.cat([inputs["input_ids"], torch.tensor([written])], dim=1)}
+    for name in kinds.keys() & inputs.keys():
+        more = torch.full((1, len(written)), kinds[name], dtype=inputs[name].dtype)
+        result[name] = torch.cat([inputs[name], more], dim=1)
+    if "cross_attention_mask" in inputs:
+        seen = inputs["cross_attention_mask"]
+        result["cross_attention_mask"] = torch.cat([seen, seen[:, -1:].expand(-1, len(written), -1, -1)], dim=1)
+    return result
 
 
 @pytest.fixture
@@ -38,12 +101,13 @@ def next_token_logits(model: HfModel, queries: list[Query]) -> torch.Tensor:
 
 def test_a_local_model_is_a_model_and_declares_itself(tiny_model: HfModel) -> None:
     assert isinstance(tiny_model, Model)
-    assert tiny_model.capabilities == {"generate", "score", "hidden_states", "weights", "notes"}
+    everything = {"generate", "score", "hidden_states", "weights", "float_weights", "image_tokens", "notes"}
+    assert tiny_model.capabilities == everything - tiny_model.family.lacks
     assert tiny_model.info.dtype == "float32"
     assert tiny_model.info.device == "cpu"
     assert tiny_model.info.revision.startswith("sha256:")
-    assert tiny_model.delimiters.writes_chain
-    assert not tiny_model.delimiters.template_opens_chain
+    assert tiny_model.delimiters.writes_chain == (tiny_model.family.name != "internvl")
+    assert tiny_model.delimiters.template_opens_chain == (tiny_model.family.name == "qwen3_vl")
 
 
 def test_one_batch_of_eight_answers_like_eight_of_one(tiny_model: HfModel, queries: list[Query]) -> None:
@@ -75,44 +139,44 @@ def test_scores_do_not_depend_on_padding(tiny_model: HfModel, queries: list[Quer
 
 
 def test_scores_equal_a_plain_forward_pass_of_the_checkpoint(
-    tiny_model: HfModel, queries: list[Query], tiny_images: list[str]
+    tiny_model: HfModel, stock: Any, queries: list[Query]
 ) -> None:
     """Held against the stock processor and the stock forward, images given as pixels."""
-    from PIL import Image
-
     for query, target in zip(queries[:4], TARGETS, strict=False):
-        frames = query.image.frames if query.image else ()
-        content = [{"type": "image"} for _ in frames] + [{"type": "text", "text": query.question}]
-        prompt = tiny_model.processor.apply_chat_template(
-            [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
-        )
-        pictures = {"images": [[Image.open(frame).convert("RGB") for frame in frames]]} if frames else {}
-        inputs = tiny_model.processor(text=[prompt + target], return_tensors="pt", **pictures)
-        num_target = len(tiny_model.processor.tokenizer(target)["input_ids"])
+        inputs = stock_inputs(tiny_model, query)
+        row = tiny_model._completed_rows([query], [target], ends=False)[0]
+        prompt, written = row.ids[: -row.num_completion], row.ids[-row.num_completion :]
+        assert inputs["input_ids"][0].tolist() == list(prompt)
         with torch.no_grad():
-            logits_TV = tiny_model.module(**inputs).logits[0, -num_target - 1 : -1]
-        ids_T = inputs["input_ids"][0, -num_target:]
-        expected = logits_TV.log_softmax(-1).gather(-1, ids_T[:, None]).sum()
+            logits_TV = stock(**continued(tiny_model, inputs, written)).logits[0, -len(written) - 1 : -1]
+        expected = logits_TV.log_softmax(-1).gather(-1, torch.tensor(written)[:, None]).sum()
         (score,) = tiny_model.score([query], [target])
-        assert score.num_tokens == num_target
+        assert score.num_tokens == len(written)
         assert score.log_prob == pytest.approx(float(expected), abs=1e-3)
-        assert score.top1_share == pytest.approx(float((logits_TV.argmax(-1) == ids_T).float().mean()))
+        is_top = logits_TV.argmax(-1) == torch.tensor(written)
+        assert score.top1_share == pytest.approx(float(is_top.float().mean()))
 
 
-def test_generation_equals_the_stock_generation_of_the_checkpoint(tiny_model: HfModel, tiny_images: list[str]) -> None:
-    from PIL import Image
+def test_generation_equals_the_stock_generation_of_the_checkpoint(
+    tiny_model: HfModel, stock: Any, queries: list[Query]
+) -> None:
+    for query in queries[:4]:
+        inputs = stock_inputs(tiny_model, query)
+        ids = stock.generate(**inputs, max_new_tokens=10, do_sample=False)[0, inputs["input_ids"].shape[1] :].tolist()
+        ends = [position for position, token in enumerate(ids) if token in tiny_model._end_ids]
+        tokenizer = tiny_model.processor.tokenizer
+        written = [token for token in ids[: ends[0] if ends else None] if token != tokenizer.pad_token_id]
+        expected = tokenizer.decode(written, skip_special_tokens=False)
+        assert tiny_model.generate([query], max_new_tokens=10)[0][0].text == expected
 
-    query = Query(question="which condition does this image show?", image=ImageRef(frames=(tiny_images[1],)))
-    content = [{"type": "image"}, {"type": "text", "text": query.question}]
-    prompt = tiny_model.processor.apply_chat_template(
-        [{"role": "user", "content": content}], tokenize=False, add_generation_prompt=True
-    )
-    picture = Image.open(tiny_images[1]).convert("RGB")
-    inputs = tiny_model.processor(text=[prompt], images=[[picture]], return_tensors="pt")
-    ids = tiny_model.module.generate(**inputs, max_new_tokens=10, do_sample=False)
-    written = ids[0, inputs["input_ids"].shape[1] :]
-    expected = tiny_model.processor.tokenizer.decode(written, skip_special_tokens=False)
-    assert tiny_model.generate([query], max_new_tokens=10)[0][0].text == expected
+
+def test_generation_stops_at_an_end_token_or_at_its_budget(tiny_model: HfModel, queries: list[Query]) -> None:
+    ((cut,),) = tiny_model.generate(queries[1:2], max_new_tokens=3)
+    assert cut.is_truncated and cut.num_tokens == 3
+    first = tiny_model.module.generate(**stock_inputs(tiny_model, queries[1]), max_new_tokens=1, do_sample=False)[0, -1]
+    tiny_model._end_ids = (int(first),)
+    ((ended,),) = tiny_model.generate(queries[1:2], max_new_tokens=3)
+    assert not ended.is_truncated and ended.num_tokens == 0
 
 
 def test_the_image_cache_changes_nothing(tiny_model: HfModel, queries: list[Query]) -> None:
@@ -180,11 +244,11 @@ def test_a_training_batch_covers_completion_and_end_token(tiny_model: HfModel, q
     tokenizer = tiny_model.processor.tokenizer
     for labels, text in zip(batch["labels"], ["tarvexin", "drantic fever"], strict=True):
         ids = labels[labels != -100].tolist()
-        assert ids[-1] == tokenizer.eos_token_id
+        assert ids[-1] == tiny_model._end_ids[0]
         assert tokenizer.decode(ids[:-1]).strip() == text
     assert not batch["inputs_embeds"].requires_grad
     without = tiny_model.training_batch(queries[:1], ["tarvexin"], ends=False)
-    assert int((without["labels"] != -100).sum()) == len(tokenizer("tarvexin")["input_ids"])
+    assert int((without["labels"] != -100).sum()) == int((batch["labels"][0] != -100).sum()) - 1
 
 
 def test_nothing_asked_gives_nothing(tiny_model: HfModel) -> None:
@@ -208,12 +272,12 @@ def test_decoding_settings_out_of_range_are_refused(tiny_model: HfModel, setting
         (Query(question="what is in <image>?"), "yes", "image places for 0 frames"),
         (Query(question="which? " * 400), "yes", "tokens"),
         (Query(question="which?"), "  ", "no tokens"),
-        (Query(question="which?"), "an <image>", "image token"),
+        (Query(question="which?"), "an {image_token}", "image token"),
     ],
 )
 def test_what_cannot_be_asked_is_refused(tiny_model: HfModel, query: Query, target: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        tiny_model.score([query], [target])
+        tiny_model.score([query], [target.format(image_token=tiny_model._image_token)])
 
 
 def test_queries_and_targets_must_pair_up(tiny_model: HfModel) -> None:

@@ -13,7 +13,7 @@ from reground.edits.records import Edit, Record
 from reground.errors import CapabilityError
 from reground.models.base import Capability, Model
 
-__all__ = ["ChainStyle", "EditCost", "EditedModel", "Editor", "MethodConfig", "require"]
+__all__ = ["ChainStyle", "EditCost", "EditedModel", "Editor", "MethodConfig", "NeedsMemory", "require"]
 
 #: How a method adds an edit to those in force. ``in_place``: it changes further what the first one changed, so that
 #: the first one's undo undoes all. ``carried``: its own state holds that of the edits before, which come off once it is
@@ -25,6 +25,8 @@ _CAPABILITY_WORDS: dict[Capability, str] = {
     "score": "teacher-forced scores",
     "hidden_states": "hidden states",
     "weights": "weights",
+    "float_weights": "unquantized weights",
+    "image_tokens": "image features among the tokens of a prompt",
     "notes": "notes in the prompt",
 }
 
@@ -95,6 +97,19 @@ class Editor(Protocol):
         """The edited model that ``EditedModel.save`` wrote to ``folder``.
 
         ``model`` must be equal to the one it was saved from.
+        """
+        ...
+
+
+@runtime_checkable
+class NeedsMemory(Protocol):
+    """An editor that can say beforehand how much memory it takes."""
+
+    def working_bytes(self, model: Model) -> int:
+        """Bytes beyond the loaded model that one edit takes, those of activations aside; the model is left as it was.
+
+        Raises:
+            RegroundError: The model lacks what the method needs, or a part that its settings name.
         """
         ...
 

@@ -18,7 +18,7 @@ __all__ = ["NOTES", "ContextEditor", "NotedModel"]
 #: Key in the details of a saved edit: the notes that may be put before a question.
 NOTES = "notes"
 
-_WEIGHT_ACCESS: frozenset[Capability] = frozenset({"weights", "hidden_states"})
+_WEIGHT_ACCESS: frozenset[Capability] = frozenset({"weights", "float_weights", "hidden_states", "image_tokens"})
 _Config = TypeVar("_Config", bound=MethodConfig)
 
 

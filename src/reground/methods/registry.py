@@ -74,6 +74,7 @@ class MethodEntry:
 
 _CONTEXT: frozenset[Capability] = frozenset({"generate", "notes"})
 _WEIGHTS: frozenset[Capability] = frozenset({"generate", "score", "weights"})
+_FLOATS: frozenset[Capability] = _WEIGHTS | {"float_weights"}
 
 METHODS: dict[str, MethodEntry] = {
     "none": MethodEntry(
@@ -111,7 +112,7 @@ METHODS: dict[str, MethodEntry] = {
     "ft": MethodEntry(
         "reground.methods.ft.config:FtConfig",
         "reground.methods.ft.editor:FtEditor",
-        _WEIGHTS,
+        _FLOATS,
         "Fine-tune chosen MLP layers on the new answer alone, as the field does.",
         {"target": "answer", "part": "text", "objective": "target_new"},
         chain="in_place",
@@ -119,7 +120,7 @@ METHODS: dict[str, MethodEntry] = {
     "ft-l": MethodEntry(
         "reground.methods.ft.config:FtConfig",
         "reground.methods.ft.editor:FtEditor",
-        _WEIGHTS,
+        _FLOATS,
         "Fine-tune the same layers to predict the whole answer at the last token of the prompt.",
         {"target": "answer", "part": "text", "objective": "prompt_last", "ends": False},
         chain="in_place",
@@ -127,7 +128,7 @@ METHODS: dict[str, MethodEntry] = {
     "ft-chain": MethodEntry(
         "reground.methods.ft.config:FtConfig",
         "reground.methods.ft.editor:FtEditor",
-        _WEIGHTS,
+        _FLOATS,
         "Fine-tune the same layers on the model's own chain with the fact replaced, and the answer.",
         {"target": "chain", "part": "text", "objective": "target_new"},
         chain="in_place",
@@ -135,7 +136,7 @@ METHODS: dict[str, MethodEntry] = {
     "ft-vision": MethodEntry(
         "reground.methods.ft.config:FtConfig",
         "reground.methods.ft.editor:FtEditor",
-        _WEIGHTS,
+        _FLOATS,
         "Fine-tune chosen layers of the vision tower on the new answer; visual edits alone.",
         {"target": "answer", "part": "vision"},
         defaults={"modules": ["mlp"], "learning_rate": 1e-3},
@@ -144,7 +145,7 @@ METHODS: dict[str, MethodEntry] = {
     "ft-projector": MethodEntry(
         "reground.methods.ft.config:FtConfig",
         "reground.methods.ft.editor:FtEditor",
-        _WEIGHTS,
+        _FLOATS,
         "Fine-tune the projector between vision tower and text model on the new answer; visual edits alone.",
         {"target": "answer", "part": "projector", "layers": None, "modules": None},
         defaults={"learning_rate": 1e-3},
@@ -169,7 +170,7 @@ METHODS: dict[str, MethodEntry] = {
     "mend": MethodEntry(
         "reground.methods.mend.config:MendConfig",
         "reground.methods.mend.editor:MendEditor",
-        _WEIGHTS,
+        _FLOATS,
         "One step along the gradient of the new answer, transformed by a network trained for that.",
         {},
         FitEntry(
@@ -180,7 +181,7 @@ METHODS: dict[str, MethodEntry] = {
     "serac": MethodEntry(
         "reground.methods.serac.config:SeracConfig",
         "reground.methods.serac.editor:SeracEditor",
-        _WEIGHTS | {"hidden_states", "notes"},
+        _FLOATS | {"hidden_states", "notes"},
         "Edits in a memory; a trained classifier picks the one a query concerns, a second model answers.",
         {},
         FitEntry("reground.methods.serac.config:SeracFitConfig", "reground.methods.serac.fit:fit_serac", {}),
@@ -188,7 +189,7 @@ METHODS: dict[str, MethodEntry] = {
     "liveedit": MethodEntry(
         "reground.methods.liveedit.config:LiveEditConfig",
         "reground.methods.liveedit.editor:LiveEditEditor",
-        _WEIGHTS | {"hidden_states"},
+        _WEIGHTS | {"hidden_states", "image_tokens"},
         "A low-rank expert generated for each edit; a trained router picks by image, then weighs by question.",
         {},
         FitEntry(
@@ -206,14 +207,14 @@ METHODS: dict[str, MethodEntry] = {
     "wise": MethodEntry(
         "reground.methods.wise.config:WiseConfig",
         "reground.methods.wise.editor:WiseEditor",
-        _WEIGHTS,
+        _FLOATS,
         "A side memory beside one weight, and a router that sends each prompt through one of the two.",
         {},
     ),
     "rome": MethodEntry(
         "reground.methods.rome.config:RomeConfig",
         "reground.methods.rome.editor:RomeEditor",
-        _WEIGHTS,
+        _FLOATS,
         "Write each edit into one MLP layer as a rank-one update, sparing the keys of a corpus.",
         {},
         chain="in_place",
@@ -221,7 +222,7 @@ METHODS: dict[str, MethodEntry] = {
     "memit": MethodEntry(
         "reground.methods.memit.config:MemitConfig",
         "reground.methods.memit.editor:MemitEditor",
-        _WEIGHTS,
+        _FLOATS,
         "Write all edits together, a share into each of a few MLP layers, sparing the keys of a corpus.",
         {},
         chain="in_place",
@@ -229,7 +230,7 @@ METHODS: dict[str, MethodEntry] = {
     "alphaedit": MethodEntry(
         "reground.methods.alphaedit.config:AlphaEditConfig",
         "reground.methods.alphaedit.editor:AlphaEditEditor",
-        _WEIGHTS,
+        _FLOATS,
         "The same along those directions alone that the keys of a corpus leave free, sparing its earlier edits.",
         {},
         chain="in_place",

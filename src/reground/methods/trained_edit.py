@@ -112,6 +112,19 @@ class CompletionEditor(ABC, Generic[_Config]):
         """Where the tokens of a target are predicted."""
         return "target_new"
 
+    def working_bytes(self, model: Model) -> int:
+        """What is trained, its gradient and Adam's two moments, and as much again for what undo puts back.
+
+        An adapter is taken out to be undone; the value itself then stands in the place of the copy.
+        """
+        local = weights_of(model, self.needs, self.name)
+        with seeded(0, local.device):
+            change = self._change(local, self._config)
+        try:
+            return 4 * num_bytes(change.parameters)
+        finally:
+            change.undo()
+
     def apply(self, model: Model, edits: Sequence[Edit], *, seed: int = 0) -> CompletionEdit:
         """The model trained on ``edits``; an error on the way leaves it as it was.
 

@@ -10,7 +10,7 @@ Axes: B rows of a batch, T tokens, C columns that are run again, V vocabulary, H
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Self
@@ -117,7 +117,7 @@ class UpperLayers:
         self._norm, self._head = _top(model)
         self._kwargs: list[dict[str, Any]] = []
         self._start_BCH = torch.empty(0)
-        self._layers = list(model.text_layers)[model.layer_index(layer) :]
+        self._layers = model.layers_from(layer)
         is_alone = not model.edits_in_force
         is_cut = first_column > 0 and is_alone and _attention(model) in _CUTTABLE_ATTENTION
         watched = _Watched.of(self._layers[0], model.family.mlp, part) if is_alone else None
@@ -158,23 +158,33 @@ class UpperLayers:
 
     def _cut_settings(self, first: int) -> bool:
         """Settings for the columns from ``first`` on, if every layer has them; whether it has."""
-        cut = [_cut(kwargs, layer, first) for kwargs, layer in zip(self._kwargs, self._layers, strict=True)]
+        counted_BT = self._batch["attention_mask"] == 1
+        cut = [
+            _cut(kwargs, layer, first, counted_BT, self._model.family.layer_inputs)
+            for kwargs, layer in zip(self._kwargs, self._layers, strict=True)
+        ]
         if None in cut:
+            self._kwargs = [_without_cache(kwargs) for kwargs in self._kwargs]
             return False
         self._kwargs = [kwargs for kwargs in cut if kwargs is not None]
         return True
 
     @torch.no_grad()
     def _run_whole(self, *, is_cut: bool) -> torch.Tensor:
-        """The model's own logits; on the way, what goes into the first of the layers, and the settings of each."""
-        self._kwargs = []
+        """The model's own logits; on the way, what goes into the first of the layers, and the settings of each.
 
-        def keep(_: torch.nn.Module, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        Layers that this batch passes by, as those that look across at images do without any, are left out from now on.
+        """
+        self._kwargs = []
+        called: list[torch.nn.Module] = []
+
+        def keep(layer: torch.nn.Module, inputs: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             settings = dict(kwargs)
             hidden_BTH = inputs[0] if inputs else settings.pop("hidden_states")
             if not self._kwargs:
                 self._start_BCH = hidden_BTH.detach()
             self._kwargs.append(settings)
+            called.append(layer)
 
         inputs = {name: tensor for name, tensor in self._batch.items() if name != "labels"}
         with ExitStack() as stack:
@@ -185,6 +195,7 @@ class UpperLayers:
             logits_BCV: torch.Tensor = self._model.module(
                 **inputs, use_cache=is_cut, logits_to_keep=self._num_kept, return_dict=True
             ).logits
+        self._layers = called
         return logits_BCV
 
     @torch.no_grad()
@@ -345,7 +356,8 @@ def _top(model: HfModel) -> tuple[Callable[..., Any], Callable[..., Any]]:
             f"a text model with `norm` beside `{model.family.text_layers}`, and output embeddings",
             "use a method that trains through the whole model, such as ft or lora.",
         )
-    return norm, head
+    cap = getattr(model.module.config.get_text_config(), "final_logit_softcapping", None)
+    return norm, head if cap is None else lambda hidden: cap * torch.tanh(head(hidden) / cap)
 
 
 class _Prefix(Cache):  # type: ignore[misc]
@@ -362,13 +374,33 @@ class _Prefix(Cache):  # type: ignore[misc]
         return torch.cat([self._keys, key_states], dim=-2), torch.cat([self._values, value_states], dim=-2)
 
 
-def _cut(kwargs: Mapping[str, Any], layer: torch.nn.Module, first: int) -> dict[str, Any] | None:
-    """A layer's settings for the columns from ``first`` on; None if its cache does not hold every column."""
+def _without_cache(kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: None if isinstance(value, Cache) else value for name, value in kwargs.items()}
+
+
+def _cut(
+    kwargs: Mapping[str, Any], layer: torch.nn.Module, first: int, counted_BT: torch.Tensor, inputs: Iterable[str]
+) -> dict[str, Any] | None:
+    """A layer's settings for the columns from ``first`` on; None if these do not stand for themselves.
+
+    They do not if the layer's cache does not hold every column, if the layer attends to anything but columns, or if a
+    column to the left of ``first`` sees one to its right, as in a prompt whose tokens see each other both ways.
+
+    Args:
+        kwargs: The settings for all columns.
+        layer: The layer.
+        first: The first column that is run again.
+        counted_BT: True where a column is no padding.
+        inputs: Settings with columns on the axis before the last.
+    """
+    if not hasattr(layer, "self_attn"):
+        return None
     (cache_name,) = [name for name, value in kwargs.items() if isinstance(value, Cache)]
     held = kwargs[cache_name].layers[layer.self_attn.layer_idx]  # type: ignore[union-attr]
     cos_BTH, sin_BTH = kwargs["position_embeddings"]
     num_columns = cos_BTH.shape[-2]
-    if held.keys.shape[-2] != num_columns:
+    mask = kwargs.get("attention_mask")
+    if held.keys.shape[-2] != num_columns or (mask is not None and _looks_ahead(mask, first, counted_BT)):
         return None
     cut = dict(kwargs)
     cut[cache_name] = _Prefix(held.keys[..., :first, :].clone(), held.values[..., :first, :].clone())
@@ -376,11 +408,25 @@ def _cut(kwargs: Mapping[str, Any], layer: torch.nn.Module, first: int) -> dict[
     for name in ("position_ids", "cache_position"):
         if isinstance(kwargs.get(name), torch.Tensor):
             cut[name] = kwargs[name][..., first:]
-    mask = kwargs.get("attention_mask")
+    for name in set(inputs) & kwargs.keys():
+        cut[name] = kwargs[name][..., first:, :]
     cut["attention_mask"] = (
         _causal_mask(num_columns, first, cos_BTH) if mask is None else mask[..., first:, :num_columns]
     )
     return cut
+
+
+def _looks_ahead(mask: torch.Tensor, first: int, counted_BT: torch.Tensor) -> bool:
+    """Whether a column to the left of ``first``, no padding, sees one from ``first`` on.
+
+    Args:
+        mask: True, or 0 where it is added to scores, where a column (axis before the last) sees another (last axis).
+        first: The column.
+        counted_BT: True where a column is no padding.
+    """
+    ahead = mask[..., :first, first : counted_BT.shape[1]]
+    sees = ahead if ahead.dtype == torch.bool else ahead == 0
+    return bool((sees & counted_BT[:, None, :first, None]).any())
 
 
 def _causal_mask(num_columns: int, first: int, like: torch.Tensor) -> torch.Tensor:

@@ -30,8 +30,9 @@ __all__ = [
 NUM_TOP_TOKENS = 10
 
 #: What a model can offer and a method can need: free generation; teacher-forced scores; access to hidden states;
-#: access to weights (and so gradients); a note in the prompt.
-Capability = Literal["generate", "score", "hidden_states", "weights", "notes"]
+#: access to weights (and so gradients); weights that are floating-point numbers, which can be changed in place; image
+#: features among the tokens of a prompt; a note in the prompt.
+Capability = Literal["generate", "score", "hidden_states", "weights", "float_weights", "image_tokens", "notes"]
 
 
 class Query(Record):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from reground.errors import InputError, UnknownNameError
 from reground.models.base import Capability, Model
+from reground.models.loading import CheckpointSpec, parse_checkpoint
 
 __all__ = ["MODELS", "MODEL_FAMILIES", "ModelEntry", "check_placement", "load_model", "model_entry"]
 
@@ -26,6 +27,7 @@ class ModelEntry:
         limits_chains: Whether a chain can be given a token budget.
         check: ``module:function`` that raises InputError for a spec of a family that cannot be; None: the prefix and
             something behind it will do.
+        lacks: ``module:function`` from a spec of a family to what it will not offer of these capabilities.
     """
 
     loader: str
@@ -34,9 +36,12 @@ class ModelEntry:
     has_weights: bool = True
     limits_chains: bool = True
     check: str | None = None
+    lacks: str | None = None
 
 
-_ALL: frozenset[Capability] = frozenset({"generate", "score", "hidden_states", "weights", "notes"})
+_ALL: frozenset[Capability] = frozenset(
+    {"generate", "score", "hidden_states", "weights", "float_weights", "image_tokens", "notes"}
+)
 _TEXT: frozenset[Capability] = frozenset({"generate", "score", "notes"})
 _WORDS_ONLY: frozenset[Capability] = frozenset({"generate", "notes"})
 
@@ -66,7 +71,8 @@ MODEL_FAMILIES: dict[str, tuple[str, ModelEntry]] = {
         ModelEntry(
             "reground.models.registry:_load_hf",
             _ALL,
-            "Any image-text-to-text checkpoint transformers can load, from the hub or a directory.",
+            "Any checkpoint of a known family, from the hub or a directory; @REVISION and ?OPTIONS may follow.",
+            lacks="reground.models.loading:lacking",
         ),
     ),
     "endpoint:": (
@@ -84,11 +90,11 @@ MODEL_FAMILIES: dict[str, tuple[str, ModelEntry]] = {
 
 
 def model_entry(spec: str) -> ModelEntry:
-    """The registry line a model name belongs to.
+    """The registry line a model name belongs to, without the capabilities that this one of a family will lack.
 
     Raises:
         UnknownNameError: No model or family has that name; the nearest is suggested.
-        InputError: A family is named, but nothing in it, or nothing that can be.
+        InputError: A family is named, but nothing in it, or nothing that can be; or an option of it does not fit.
     """
     if spec in MODELS:
         return MODELS[spec]
@@ -99,7 +105,10 @@ def model_entry(spec: str) -> ModelEntry:
             if entry.check is not None:
                 module, _, function = entry.check.partition(":")
                 _imported(module, function)(spec)
-            return entry
+            if entry.lacks is None:
+                return entry
+            module, _, function = entry.lacks.partition(":")
+            return replace(entry, capabilities=entry.capabilities - _imported(module, function)(spec))
     raise UnknownNameError("model", spec, [*MODELS, *(pattern for pattern, _ in MODEL_FAMILIES.values())])
 
 
@@ -108,7 +117,7 @@ def check_placement(spec: str, dtype: str | None, device: str | None) -> None:
 
     Raises:
         UnknownNameError: No such model.
-        InputError: ``dtype`` or ``device`` was given for a model without weights.
+        InputError: ``dtype`` or ``device`` was given for a model without weights, or its name says it already.
     """
     entry = model_entry(spec)
     given: Mapping[str, str | None] = {"dtype": dtype, "device": device}
@@ -119,6 +128,14 @@ def check_placement(spec: str, dtype: str | None, device: str | None) -> None:
                 f"no {key}",
                 f"leave {key} out.",
             )
+        if value is not None and spec.startswith("hf:"):
+            options = parse_checkpoint(spec).options
+            if getattr(options, key) is not None or (key == "device" and options.device_map is not None):
+                raise InputError(
+                    f"model {spec!r} was given {key}={value!r} besides what its name says of that.",
+                    "one of the two",
+                    f"leave {key} out, or take it out of the name.",
+                )
 
 
 def load_model(spec: str, *, dtype: str | None = None, device: str | None = None) -> Model:
@@ -150,11 +167,11 @@ def _load_scripted(spec: str, dtype: str | None, device: str | None) -> Model:
 
 def _load_phantom(spec: str, dtype: str | None, device: str | None) -> Model:
     weights_folder = _imported("reground.models.phantom", "weights_folder")
-    return _load_checkpoint(str(weights_folder(spec)), spec, dtype, device)
+    return _load_checkpoint(CheckpointSpec(source=str(weights_folder(spec))), spec, dtype, device)
 
 
 def _load_hf(spec: str, dtype: str | None, device: str | None) -> Model:
-    return _load_checkpoint(spec.removeprefix("hf:"), spec, dtype, device)
+    return _load_checkpoint(parse_checkpoint(spec), spec, dtype, device)
 
 
 def _load_endpoint(spec: str, dtype: str | None, device: str | None) -> Model:
@@ -162,9 +179,11 @@ def _load_endpoint(spec: str, dtype: str | None, device: str | None) -> Model:
     return model
 
 
-def _load_checkpoint(path_or_name: str, spec: str, dtype: str | None, device: str | None) -> Model:
+def _load_checkpoint(checkpoint: CheckpointSpec, name: str, dtype: str | None, device: str | None) -> Model:
     load_hf_model = _imported("reground.models.hf.adapter", "load_hf_model")
-    model: Model = load_hf_model(path_or_name, name=spec, dtype=dtype, device=device)
+    options = checkpoint.options.model_dump(exclude_none=True)
+    options.update({key: value for key, value in {"dtype": dtype, "device": device}.items() if value is not None})
+    model: Model = load_hf_model(checkpoint.source, name=name, revision=checkpoint.revision, **options)
     return model
 
 

@@ -92,11 +92,11 @@ def test_a_damaged_weights_file_is_refused(checkpoint: Path) -> None:
 
 
 def test_an_architecture_without_a_family_is_refused_before_weights_are_read(checkpoint: Path) -> None:
-    (checkpoint / "config.json").write_text(json.dumps({"model_type": "mllama"}))
+    (checkpoint / "config.json").write_text(json.dumps({"model_type": "fuyu"}))
     (checkpoint / "model.safetensors").unlink()
-    with pytest.raises(CapabilityError, match="Mllama checkpoint") as caught:
+    with pytest.raises(CapabilityError, match="Fuyu checkpoint") as caught:
         load(checkpoint)
-    assert "Idefics3, Llava" in str(caught.value)
+    assert "Idefics3, InternVL, Llava" in str(caught.value)
 
 
 def test_a_config_with_a_field_of_the_wrong_type_is_refused(checkpoint: Path) -> None:

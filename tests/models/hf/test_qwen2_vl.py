@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import AutoConfig, Qwen2_5_VLConfig, Qwen2_5_VLForConditionalGeneration
 
 from reground.edits.records import ImageRef
 from reground.methods.upper_layers import UpperLayers
@@ -29,41 +27,9 @@ def shapes(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return paths
 
 
-@pytest.fixture(scope="module")
-def folder_2_5(tiny_folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Qwen2.5-VL checkpoint: another tower, with windows; the rest as in the tiny Qwen2-VL one."""
-    folder = Path(shutil.copytree(tiny_folders["qwen2_vl"], tmp_path_factory.mktemp("qwen") / "2_5"))
-    older = AutoConfig.from_pretrained(folder)
-    config = Qwen2_5_VLConfig(
-        vision_config={
-            "depth": 2,
-            "hidden_size": 32,
-            "intermediate_size": 64,
-            "num_heads": 2,
-            "out_hidden_size": older.text_config.hidden_size,
-            "patch_size": older.vision_config.patch_size,
-            "window_size": 16,
-            "fullatt_block_indexes": [1],
-            "initializer_range": 0.2,
-        },
-        text_config={**older.text_config.to_dict(), "model_type": "qwen2_5_vl_text"},
-        **{
-            name: getattr(older, name)
-            for name in ("image_token_id", "video_token_id", "vision_start_token_id", "vision_end_token_id")
-        },
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        module = Qwen2_5_VLForConditionalGeneration(config)
-    module.generation_config.pad_token_id = older.text_config.pad_token_id
-    module.save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(params=["2", "2_5"])
-def model(request: pytest.FixtureRequest, tiny_folders: dict[str, Path], folder_2_5: Path) -> HfModel:
-    folder = tiny_folders["qwen2_vl"] if request.param == "2" else folder_2_5
-    return load_hf_model(str(folder), device="cpu")
+@pytest.fixture(params=["qwen2_vl", "qwen2_5_vl", "qwen3_vl"])
+def model(request: pytest.FixtureRequest, tiny_folders: dict[str, Path]) -> HfModel:
+    return load_hf_model(str(tiny_folders[request.param]), device="cpu")
 
 
 @pytest.fixture
@@ -136,8 +102,9 @@ def test_upper_layers_take_the_positions_along(model: HfModel, queries: list[Que
     assert UpperLayers(model, layer, batch, first_column=first).first_column == first
 
 
-def test_half_precision_generates(folder_2_5: Path, queries: list[Query]) -> None:
-    model = load_hf_model(str(folder_2_5), dtype="bfloat16", device="cpu")
+@pytest.mark.parametrize("family", ["qwen2_5_vl", "qwen3_vl"])
+def test_half_precision_generates(family: str, tiny_folders: dict[str, Path], queries: list[Query]) -> None:
+    model = load_hf_model(str(tiny_folders[family]), dtype="bfloat16", device="cpu")
     assert all(outputs[0].num_tokens for outputs in model.generate(queries, max_new_tokens=4))
 
 

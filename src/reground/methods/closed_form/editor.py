@@ -80,7 +80,7 @@ class ClosedFormEdit(WeightEdit):
 class ClosedFormEditor(ABC, Generic[_C]):
     """Base of the editors; a method says which layers it edits and how it writes."""
 
-    needs: ClassVar[frozenset[Capability]] = frozenset({"generate", "score", "weights"})
+    needs: ClassVar[frozenset[Capability]] = frozenset({"generate", "score", "weights", "float_weights"})
     config_class: ClassVar[type[ClosedFormConfig]]
 
     def __init__(self, name: str, config: _C) -> None:
@@ -109,6 +109,11 @@ class ClosedFormEditor(ABC, Generic[_C]):
         Returns:
             For each request, how its value was found.
         """
+
+    def working_bytes(self, model: Model) -> int:
+        """A copy of each weight (OI), and its moment (II) and the system to be solved in double precision."""
+        weights = self._weights(weights_of(model, self.needs, self.name), self._config)
+        return num_bytes(weights) + sum(16 * weight.shape[1] ** 2 for weight in weights.values())
 
     def apply(self, model: Model, edits: Sequence[Edit], *, seed: int = 0) -> ClosedFormEdit:
         """The model with ``edits`` written into its weights; an error on the way leaves it as it was.

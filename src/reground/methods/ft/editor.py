@@ -12,6 +12,7 @@ from reground.methods.ft.config import FtConfig
 from reground.methods.ft.layers import ChosenWeights
 from reground.methods.trained_edit import CompletionEditor
 from reground.methods.training_config import Objective
+from reground.models.base import Capability
 from reground.models.hf.adapter import HfModel
 
 __all__ = ["FtEditor"]
@@ -23,6 +24,7 @@ class FtEditor(CompletionEditor[FtConfig]):
     Training is deterministic: nothing is drawn at random.
     """
 
+    needs: ClassVar[frozenset[Capability]] = CompletionEditor.needs | {"float_weights"}
     config_class: ClassVar[type[MethodConfig]] = FtConfig
 
     @property

@@ -68,6 +68,14 @@ class GraceEditor:
         """The registered name."""
         return self._name
 
+    def working_bytes(self, model: Model) -> int:
+        """A value with its gradient and Adam's two moments, and a key, in single precision, each of a layer's width."""
+        local = weights_of(model, self.needs, self.name)
+        module = local.module.get_submodule(local.layer_path(_layer(local, self._config), self._config.module))
+        hidden_size: int = local.module.get_input_embeddings().weight.shape[-1]
+        width_in, width_out = (getattr(module, name, hidden_size) for name in ("in_features", "out_features"))
+        return 4 * (4 * int(width_out) + int(width_in))
+
     def apply(self, model: Model, edits: Sequence[Edit], *, seed: int = 0) -> CodebookEdit:
         """The model with ``edits`` in its codebook, one after the other; an error on the way leaves it as it was.
 

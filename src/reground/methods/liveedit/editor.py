@@ -48,7 +48,9 @@ class LiveEditEditor:
         Differs: see docs/methods/liveedit.md.
     """
 
-    needs: ClassVar[frozenset[Capability]] = frozenset({"generate", "score", "weights", "hidden_states"})
+    needs: ClassVar[frozenset[Capability]] = frozenset(
+        {"generate", "score", "weights", "hidden_states", "image_tokens"}
+    )
 
     def __init__(self, name: str, config: LiveEditConfig) -> None:
         self._name = name

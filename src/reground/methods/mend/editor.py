@@ -44,7 +44,7 @@ class MendEditor:
         Mitchell et al., 2022, "Fast Model Editing at Scale". Differs: see ``mend.layers`` and ``mend.fit``.
     """
 
-    needs: ClassVar[frozenset[Capability]] = frozenset({"generate", "score", "weights"})
+    needs: ClassVar[frozenset[Capability]] = frozenset({"generate", "score", "weights", "float_weights"})
 
     def __init__(self, name: str, config: MendConfig) -> None:
         self._name = name

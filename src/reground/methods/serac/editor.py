@@ -47,7 +47,9 @@ class SeracEditor:
         Mitchell et al., 2022, "Memory-Based Model Editing at Scale". Differs: see ``serac.scope`` and ``serac.parts``.
     """
 
-    needs: ClassVar[frozenset[Capability]] = frozenset({"generate", "score", "weights", "hidden_states", "notes"})
+    needs: ClassVar[frozenset[Capability]] = frozenset(
+        {"generate", "score", "weights", "float_weights", "hidden_states", "notes"}
+    )
 
     def __init__(self, name: str, config: SeracConfig) -> None:
         self._name = name

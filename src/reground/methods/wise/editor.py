@@ -47,7 +47,7 @@ class WiseEditor:
         Models". Differs: see docs/methods/wise.md.
     """
 
-    needs: ClassVar[frozenset[Capability]] = frozenset({"generate", "score", "weights"})
+    needs: ClassVar[frozenset[Capability]] = frozenset({"generate", "score", "weights", "float_weights"})
 
     def __init__(self, name: str, config: WiseConfig) -> None:
         self._name = name
@@ -57,6 +57,11 @@ class WiseEditor:
     def name(self) -> str:
         """The registered name."""
         return self._name
+
+    def working_bytes(self, model: Model) -> int:
+        """The side memory, its gradient and Adam's two moments, each as large as the weight it stands beside."""
+        place = _Place.of(weights_of(model, self.needs, self.name), self._config)
+        return 4 * num_bytes({"weight": place.module.weight})
 
     def apply(self, model: Model, edits: Sequence[Edit], *, seed: int = 0) -> WeightEdit:
         """The model with side memories trained on ``edits``; an error on the way leaves it as it was.

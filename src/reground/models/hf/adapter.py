@@ -41,10 +41,11 @@ from reground.models.hf.checkpoint import (
     folder_revision,
     parse_device,
     parse_dtype,
+    placement,
     read_delimiters,
     resolve_source,
 )
-from reground.models.hf.family import EncodedFrame, Family, family_of
+from reground.models.hf.family import EncodedFrame, Family, TokenRow, family_of
 from reground.models.hf.image_cache import ImageCache
 from reground.models.hf.sampling import ChainLimit, SeededSampling, sample_seed
 from reground.models.prompts import prompt_text
@@ -53,7 +54,9 @@ __all__ = ["CutPrompt", "HfModel", "Pass", "load_hf_model", "prompt_tokens"]
 
 _log = logging.getLogger(__name__)
 
-_CAPABILITIES: frozenset[Capability] = frozenset({"generate", "score", "hidden_states", "weights", "notes"})
+_CAPABILITIES: frozenset[Capability] = frozenset(
+    {"generate", "score", "hidden_states", "weights", "float_weights", "image_tokens", "notes"}
+)
 
 # What transformers and what it stands on raise on a checkpoint that is damaged or not one.
 _LOAD_ERRORS = (
@@ -88,6 +91,11 @@ def load_hf_model(
     dtype: str | None = None,
     device: str | None = None,
     device_map: str | Mapping[str, Any] | None = None,
+    revision: str | None = None,
+    quantization: str | None = None,
+    attention: str | None = None,
+    max_pixels: int | None = None,
+    offline: bool = False,
     batch_size: int = 64,
     image_cache_bytes: int = 256 << 20,
 ) -> HfModel:
@@ -99,13 +107,19 @@ def load_hf_model(
         dtype: ``float32``, ``bfloat16`` or ``float16``; as stored if None.
         device: Where to run, e.g. ``cuda:0``; the best there is if None.
         device_map: Handed to ``from_pretrained`` to spread a large model; not together with ``device``.
+        revision: Branch, tag or commit on the hub; its main branch if None.
+        quantization: ``4bit`` or ``8bit``: packed weights, by bitsandbytes. They cannot be changed in place.
+        attention: Implementation of attention, as ``transformers`` names them; its own choice if None.
+        max_pixels: Pictures of more pixels are made smaller first; as the processor has it if None.
+        offline: Take what is in the local cache and ask no server.
         batch_size: Rows in one pass; results do not depend on it but for rounding.
         image_cache_bytes: Image features kept between calls; 0 encodes every image every time.
 
     Raises:
         ModelError: Not a checkpoint; weights missing, unreadable or not finite; no chat template.
         CapabilityError: No family is described for this architecture.
-        InputError: A dtype, device or size that cannot be used.
+        InputError: A dtype, device, size or limit that cannot be used.
+        MissingExtraError: Packed weights are wanted, and what packs them is not installed.
     """
     if device is not None and device_map is not None:
         raise InputError(
@@ -120,26 +134,33 @@ def load_hf_model(
     source, folder = resolve_source(path_or_name)
     wanted_dtype = parse_dtype(dtype)
     wanted_device = parse_device(device)
-    placement: dict[str, Any] = {} if device_map is None else {"device_map": device_map}
+    where: dict[str, Any] = {"revision": revision or "main", "local_files_only": offline}
+    options = {**placement(device_map, quantization, wanted_device), "attn_implementation": attention}
     try:
-        config = AutoConfig.from_pretrained(source)
+        config = AutoConfig.from_pretrained(source, **where)
         family = family_of(config, path_or_name)
         if folder is not None:
             check_size(config, folder, path_or_name)
-        processor = family.load_processor(source)
+        processor = family.load_processor(source, **where)
+        if processor.chat_template is None:
+            processor.chat_template = family.chat_template
+        if max_pixels is not None:
+            _limit_pixels(processor, family, max_pixels, path_or_name)
         with _quiet(is_quiet=folder is not None):
             # Misshapen tensors are let pass here and refused, by name, right below.
             module, report = AutoModelForImageTextToText.from_pretrained(
-                source, dtype=wanted_dtype, output_loading_info=True, ignore_mismatched_sizes=True, **placement
+                source, dtype=wanted_dtype, output_loading_info=True, ignore_mismatched_sizes=True, **where, **options
             )
     except _LOAD_ERRORS as error:
         raise _unreadable(path_or_name, error) from error
     _check_complete(report, path_or_name)
     check_finite(module, path_or_name)
-    if device_map is None:
+    if "device_map" not in options:
         module.to(wanted_device)
     align_memory(module)
     module.requires_grad_(False).eval()
+    if family.prepare is not None:
+        family.prepare(module)
     thinking_prompt = _render(processor, Query(question="?"), path_or_name)
     info = ModelInfo(
         name=name or path_or_name,
@@ -154,10 +175,21 @@ def load_hf_model(
         processor,
         family,
         info,
-        read_delimiters(processor.tokenizer, folder, thinking_prompt=thinking_prompt),
+        read_delimiters(processor.tokenizer, folder, thinking_prompt=thinking_prompt, is_opened=family.opens_chain),
         batch_size=batch_size,
         image_cache_bytes=image_cache_bytes,
     )
+
+
+def _limit_pixels(processor: Any, family: Family, max_pixels: int, source: str) -> None:
+    if family.limit_pixels is None:
+        raise InputError(
+            f"max_pixels={max_pixels} was asked for {source!r}; the family {family.name!r} brings every picture to "
+            "sizes of its own.",
+            "no max_pixels for this family",
+            "leave max_pixels out.",
+        )
+    family.limit_pixels(processor, max_pixels)
 
 
 def _fit_threads(info: ModelInfo) -> None:
@@ -169,25 +201,6 @@ def _fit_threads(info: ModelInfo) -> None:
     is_small = info.num_parameters is not None and info.num_parameters < _ONE_THREAD_BELOW
     if info.device == "cpu" and is_small and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(1)
-
-
-@dataclass(frozen=True)
-class _Row:
-    """One sequence before padding.
-
-    Attributes:
-        text: The prompt with image placeholders written out.
-        ids: Its tokens, and after them those of a completion if there is one.
-        frames: What the image tokens stand for, in order.
-        num_completion: How many of ``ids``, at the end, are the completion's.
-        image: Content key of the image; empty if there is none.
-    """
-
-    text: str
-    ids: tuple[int, ...]
-    frames: tuple[EncodedFrame, ...]
-    num_completion: int = 0
-    image: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -245,6 +258,7 @@ class HfModel:
         edits_in_force: Weight edits now applied, oldest first; kept by the methods so that they are undone in order.
         current_pass: The batch that is on its way through the module; None between passes. Edits that treat a
             prompt's last token, or a row as a whole, read it in their hooks.
+        is_quantized: Whether weights are packed numbers that cannot be changed in place.
     """
 
     def __init__(
@@ -265,12 +279,16 @@ class HfModel:
         self.batch_size = batch_size
         self.edits_in_force: list[object] = []
         self.current_pass: Pass | None = None
+        self.is_quantized = bool(getattr(module, "is_quantized", False))
         self._info = info
         self._delimiters = delimiters
         self._vision_epoch = 0
         self._image_token_id: int = module.config.image_token_id
         self._image_token: str = processor.tokenizer.convert_ids_to_tokens(self._image_token_id)
-        self._end_ids = _end_ids(module, processor.tokenizer)
+        #: What a chat template puts where a picture goes; in some families not the token its features replace.
+        self._image_mark: str = processor.image_token
+        self._end_ids = _end_ids(module, processor.tokenizer, family)
+        self._dropped_ids = frozenset(_ids_of(processor.tokenizer, family.dropped_tokens))
         pad = processor.tokenizer.pad_token_id
         self._pad_id: int = self._end_ids[0] if pad is None else pad
         template_can_skip_chain = self._rendered(Query(question="?")) != self._rendered(
@@ -287,8 +305,9 @@ class HfModel:
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """All of them: the weights are here."""
-        return _CAPABILITIES
+        """All of them, as the weights are here, but what the family lacks and what packed weights rule out."""
+        ruled_out: frozenset[Capability] = frozenset({"float_weights"} if self.is_quantized else ())
+        return _CAPABILITIES - self.family.lacks - ruled_out
 
     @property
     def delimiters(self) -> Delimiters:
@@ -383,10 +402,33 @@ class HfModel:
         return dtype
 
     @property
+    def end_tokens(self) -> tuple[str, ...]:
+        """Tokens that end an answer; the first is the one to train on."""
+        return tuple(self.processor.tokenizer.convert_ids_to_tokens(list(self._end_ids)))
+
+    @property
     def text_layers(self) -> torch.nn.ModuleList:
-        """The layers of the text model, first to last."""
-        layers: torch.nn.ModuleList = self.module.get_submodule(self.family.text_layers)
-        return layers
+        """The layers of the text model that run for every prompt, first to last."""
+        stack: torch.nn.ModuleList = self.module.get_submodule(self.family.text_layers)
+        if self.family.layers_run is None:
+            return stack
+        return torch.nn.ModuleList(stack[index] for index in self._layers_run)
+
+    @property
+    def _layers_run(self) -> Sequence[int]:
+        """Where in the stack the text layers are that run for every prompt."""
+        stack = self.module.get_submodule(self.family.text_layers)
+        run = self.family.layers_run
+        return range(len(stack)) if run is None else run(self.module.config)
+
+    def layers_from(self, layer: int) -> list[torch.nn.Module]:
+        """That text layer and all that stand above it, those among them that not every prompt runs.
+
+        Raises:
+            InputError: There is no such layer.
+        """
+        stack: torch.nn.ModuleList = self.module.get_submodule(self.family.text_layers)
+        return list(stack)[self._layers_run[self.layer_index(layer)] :]
 
     def layer_index(self, layer: int) -> int:
         """Index from 0 of a text layer; negative counts from the last.
@@ -408,17 +450,17 @@ class HfModel:
             InputError: There is no such layer or part.
         """
         inner = self.family.mlp + part.removeprefix("mlp") if part.split(".")[0] == "mlp" else part
-        return self._path_in(self.family.text_layers, "text", layer, inner)
+        return self._path_in(self.family.text_layers, "text", layer, inner, self._layers_run)
 
-    def _path_in(self, stack: str, kind: str, layer: int, part: str, num_read: int | None = None) -> str:
-        layers = self.module.get_submodule(stack)[:num_read]
+    def _path_in(self, stack: str, kind: str, layer: int, part: str, indices: Sequence[int]) -> str:
+        layers = [self.module.get_submodule(stack)[index] for index in indices]
         if not -len(layers) <= layer < len(layers):
             raise InputError(
                 f"{kind} layer {layer} of {self.info.name!r} was asked for.",
                 f"{-len(layers)} to {len(layers) - 1}",
                 "correct the method's `layers`.",
             )
-        path = f"{stack}.{layer % len(layers)}" + (f".{part}" if part else "")
+        path = f"{stack}.{indices[layer % len(layers)]}" + (f".{part}" if part else "")
         try:
             self.module.get_submodule(path)
         except AttributeError as error:
@@ -448,8 +490,8 @@ class HfModel:
         """
         stack = self._described(self.family.vision_layers, "the layers of the vision tower")
         count = self.family.num_vision_layers
-        num_read = count(self.module.config) if count else None
-        return self._parameters_at(self._path_in(stack, "vision", layer, part, num_read))
+        num_read = count(self.module.config) if count else len(self.module.get_submodule(stack))
+        return self._parameters_at(self._path_in(stack, "vision", layer, part, range(num_read)))
 
     def projector_parameters(self) -> dict[str, torch.nn.Parameter]:
         """Parameters of what stands between vision tower and text model, by their full names in ``module``.
@@ -575,7 +617,7 @@ class HfModel:
     def _rendered(self, query: Query) -> str:
         return _render(self.processor, query, self.info.name)
 
-    def _prompt_row(self, query: Query, *, is_live: bool = False) -> _Row:
+    def _prompt_row(self, query: Query, *, is_live: bool = False) -> TokenRow:
         key = image_key(query.image) if query.image else ""
         frames: tuple[EncodedFrame, ...] = ()
         if query.image:
@@ -584,11 +626,14 @@ class HfModel:
         if not query.is_thinking and self._adds_empty_chain:
             opening = "" if self.delimiters.template_opens_chain else self.delimiters.chain_open
             text = text.rstrip() + opening + self.delimiters.chain_close
-        pieces = text.split(self._image_token)
-        if len(pieces) != len(frames) + 1:
+        pieces = text.split(self._image_mark)
+        num_stray = 0 if self._image_mark == self._image_token else text.count(self._image_token)
+        if len(pieces) != len(frames) + 1 or num_stray:
             raise InputError(
-                f"a prompt has {len(pieces) - 1} image places for {len(frames)} frames: {query.question!r}.",
-                f"one place for each frame, and no {self._image_token!r} in question, note or options",
+                f"a prompt has {len(pieces) - 1 + num_stray} image places for {len(frames)} frames: "
+                f"{query.question!r}.",
+                f"one place for each frame, and no {self._image_mark!r} or {self._image_token!r} in question, note or "
+                "options",
                 "take the image token out of the text, or correct the checkpoint's chat template.",
             )
         expanded = pieces[0] + "".join(
@@ -604,11 +649,11 @@ class HfModel:
                 "a processor that fits the model's vision tower and connector",
                 "load the processor that was saved with this model.",
             )
-        return _Row(expanded, ids, frames, image=key)
+        return TokenRow(expanded, ids, frames, image=key)
 
     def _completed_rows(
         self, queries: Sequence[Query], completions: Sequence[str], *, ends: bool, is_live: bool = False
-    ) -> list[_Row]:
+    ) -> list[TokenRow]:
         if len(queries) != len(completions):
             raise InputError(
                 f"{len(completions)} completions were given for {len(queries)} queries.",
@@ -620,7 +665,7 @@ class HfModel:
             for query, completion in zip(queries, completions, strict=True)
         ]
 
-    def _with_completion(self, row: _Row, completion: str, *, ends: bool) -> _Row:
+    def _with_completion(self, row: TokenRow, completion: str, *, ends: bool) -> TokenRow:
         special = self.processor.tokenizer.added_tokens_decoder.get(row.ids[-1])
         is_set_off = row.text[-1:].isspace() or (special is not None and special.special)
         glue = "" if is_set_off or completion[:1].isspace() else " "
@@ -643,7 +688,7 @@ class HfModel:
                 "take the token out.",
             )
         self._check_length(len(row.ids) + len(written), completion)
-        return _Row(row.text, row.ids + written, row.frames, len(written), row.image)
+        return TokenRow(row.text, row.ids + written, row.frames, len(written), row.image)
 
     def _tokenise(self, text: str) -> tuple[int, ...]:
         ids: Sequence[int] = self.processor.tokenizer(text, add_special_tokens=self._adds_special_tokens(text))[
@@ -654,7 +699,8 @@ class HfModel:
     def _adds_special_tokens(self, text: str) -> bool:
         """Whether the tokenizer is to add its own special tokens: not where the template has begun with them."""
         first = self.processor.tokenizer.bos_token
-        return not (bool(first) and text.startswith(first))
+        # A picture may come before the start of the text.
+        return not (bool(first) and text.replace(self._image_token, "").startswith(first))
 
     def _check_length(self, num_tokens: int, text: str) -> None:
         limit = getattr(self.module.config.get_text_config(), "max_position_embeddings", None)
@@ -676,7 +722,8 @@ class HfModel:
 
     def _encoded(self, image: ImageRef) -> tuple[EncodedFrame, ...]:
         # One frame at a time: features must not depend on which images happen to come together.
-        return tuple(self.family.encode(self.module, self.processor, picture) for picture in open_image(image))
+        pictures = open_image(image)
+        return tuple(self.family.encode(self.module, self.processor, picture, len(pictures)) for picture in pictures)
 
     def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
         """Positions in batches of similar length, the longest first: what does not fit fails at once."""
@@ -684,7 +731,7 @@ class HfModel:
         for start in range(0, len(order), self.batch_size):
             yield order[start : start + self.batch_size]
 
-    def _collate(self, rows: Sequence[_Row]) -> dict[str, torch.Tensor]:
+    def _collate(self, rows: Sequence[TokenRow]) -> dict[str, torch.Tensor]:
         length = max(len(row.ids) for row in rows)
         ids_BT = torch.full((len(rows), length), self._pad_id, dtype=torch.long)
         mask_BT = torch.zeros((len(rows), length), dtype=torch.long)
@@ -697,35 +744,40 @@ class HfModel:
         if features:
             embeds_BTH = embeds_BTH.clone()
             embeds_BTH[image_BT.to(self.device)] = torch.cat(features).to(embeds_BTH.device, embeds_BTH.dtype)
-        mask_BT = mask_BT.to(self.device)
-        return {
+        batch = {
             "inputs_embeds": embeds_BTH,
-            "attention_mask": mask_BT,
+            "attention_mask": mask_BT.to(self.device),
             "position_ids": self._positions(rows, length).to(self.device),
         }
+        if self.family.further_inputs is not None:
+            further = self.family.further_inputs(self.module, rows, length)
+            batch.update({name: tensor.to(self.device) for name, tensor in further.items()})
+        return batch
 
-    def _image_places(self, rows: Sequence[_Row], length: int) -> torch.Tensor:
+    def _image_places(self, rows: Sequence[TokenRow], length: int) -> torch.Tensor:
         image_BT = torch.zeros((len(rows), length), dtype=torch.bool)
         for index, row in enumerate(rows):
             image_BT[index, length - len(row.ids) :] = torch.tensor(row.ids) == self._image_token_id
         return image_BT
 
-    def _passing_rows(self, batch: Mapping[str, torch.Tensor], rows: Sequence[_Row]) -> AbstractContextManager[Pass]:
+    def _passing_rows(
+        self, batch: Mapping[str, torch.Tensor], rows: Sequence[TokenRow]
+    ) -> AbstractContextManager[Pass]:
         prompt_BT = _prompt_tokens(batch, rows)
         return self.passing(prompt_BT, self._image_places(rows, prompt_BT.shape[1]).to(prompt_BT.device))
 
-    def _positions(self, rows: Sequence[_Row], length: int) -> torch.Tensor:
-        """Position of each token, 0 on padding: BT, or with an axis before the rows where a family has several."""
+    def _positions(self, rows: Sequence[TokenRow], length: int) -> torch.Tensor:
+        """Position of each token, the first on padding: BT, or with an axis before the rows where there are several."""
         count = self.family.positions
         if count is None:
             positions_BT = torch.zeros((len(rows), length), dtype=torch.long)
             for index, row in enumerate(rows):
                 positions_BT[index, length - len(row.ids) :] = torch.arange(len(row.ids))
-            return positions_BT
+            return positions_BT + self.family.position_offset
         columns = [count(self.module, row.ids, row.frames) for row in rows]
         return torch.stack([functional.pad(one, (length - one.shape[1], 0)) for one in columns], dim=1)
 
-    def _forward(self, rows: Sequence[_Row], *, keep: int) -> torch.Tensor:
+    def _forward(self, rows: Sequence[TokenRow], *, keep: int) -> torch.Tensor:
         """Logits (BTV) of the last ``keep`` positions only: prompts are long and vocabularies large."""
         batch = self._collate(rows)
         with self._passing_rows(batch, rows):
@@ -737,7 +789,7 @@ class HfModel:
     @torch.no_grad()
     def _generate_batch(
         self,
-        rows: Sequence[_Row],
+        rows: Sequence[TokenRow],
         seeds: Sequence[int],
         limits: Sequence[LogitsProcessor],
         *,
@@ -759,7 +811,9 @@ class HfModel:
         )
         noise = [SeededSampling(seeds, temperature, self.device)] if temperature > 0 else []
         batch = self._collate(rows)
-        with self._passing_rows(batch, rows):
+        batch["position_ids"] = batch["position_ids"] - self.family.position_offset
+        at_first = {name: batch.pop(name) for name in self.family.first_call_inputs & batch.keys()}
+        with self._passing_rows(batch, rows), _given_at_first(self.module, at_first):
             ids_BT = self.module.generate(
                 **batch, generation_config=settings, logits_processor=LogitsProcessorList([*noise, *limits])
             )
@@ -789,12 +843,13 @@ class HfModel:
 
     def _output(self, ids: list[int]) -> Output:
         ends = [position for position, token in enumerate(ids) if token in self._end_ids]
-        written = [token for token in ids[: ends[0] if ends else len(ids)] if token != self._pad_id]
+        kept = ids[: ends[0] if ends else len(ids)]
+        written = [token for token in kept if token != self._pad_id and token not in self._dropped_ids]
         text = self.processor.tokenizer.decode(written, skip_special_tokens=False, clean_up_tokenization_spaces=False)
         return Output(text=text, num_tokens=len(written), is_truncated=not ends)
 
 
-def _prompt_tokens(batch: Mapping[str, torch.Tensor], rows: Sequence[_Row]) -> torch.Tensor:
+def _prompt_tokens(batch: Mapping[str, torch.Tensor], rows: Sequence[TokenRow]) -> torch.Tensor:
     prompt_BT = batch["attention_mask"] == 1
     for row_T, row in zip(prompt_BT, rows, strict=True):
         row_T[len(row_T) - row.num_completion :] = False
@@ -822,7 +877,7 @@ def _render(processor: Any, query: Query, source: str) -> str:
     return text
 
 
-def _target_score(logits_TV: torch.Tensor, row: _Row) -> TargetScore:
+def _target_score(logits_TV: torch.Tensor, row: TokenRow) -> TargetScore:
     target_T = torch.tensor(row.ids[-row.num_completion :], device=logits_TV.device)
     log_probs_TV = logits_TV.float().log_softmax(-1)
     is_top_T = logits_TV.argmax(-1) == target_T
@@ -835,12 +890,19 @@ def _target_score(logits_TV: torch.Tensor, row: _Row) -> TargetScore:
     )
 
 
-def _end_ids(module: Any, tokenizer: Any) -> tuple[int, ...]:
+def _ids_of(tokenizer: Any, tokens: Sequence[str]) -> list[int]:
+    """Ids of those of the tokens that a tokenizer knows."""
+    known = tokenizer.get_vocab()
+    return [known[token] for token in tokens if token in known]
+
+
+def _end_ids(module: Any, tokenizer: Any, family: Family) -> tuple[int, ...]:
     """Tokens that end an answer; the first is the one to train on."""
     stated = module.generation_config.eos_token_id
     many = stated if isinstance(stated, list) else [stated]
-    turn_end = tokenizer.get_vocab().get("<end_of_utterance>")
-    found = [token for token in (tokenizer.eos_token_id, *many, turn_end) if token is not None]
+    turn_ends = _ids_of(tokenizer, family.end_tokens)
+    other = _ids_of(tokenizer, ["<end_of_utterance>"])
+    found = [token for token in (*turn_ends, tokenizer.eos_token_id, *many, *other) if token is not None]
     if not found:
         raise ModelError(
             "the checkpoint states no end token.",
@@ -848,6 +910,24 @@ def _end_ids(module: Any, tokenizer: Any) -> tuple[int, ...]:
             "save the tokenizer with its eos_token set.",
         )
     return tuple(dict.fromkeys(found))
+
+
+@contextmanager
+def _given_at_first(module: torch.nn.Module, inputs: Mapping[str, torch.Tensor]) -> Iterator[None]:
+    """The first call of ``module`` inside the block is given ``inputs`` besides its own."""
+    if not inputs:
+        yield
+        return
+
+    def give(_: torch.nn.Module, arguments: tuple[Any, ...], settings: dict[str, Any]) -> tuple[Any, Any]:
+        handle.remove()
+        return arguments, {**settings, **inputs}
+
+    handle = module.register_forward_pre_hook(give, with_kwargs=True)
+    try:
+        yield
+    finally:
+        handle.remove()
 
 
 @contextmanager

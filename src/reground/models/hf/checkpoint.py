@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from pydantic import ValidationError
 from safetensors import safe_open
-from transformers import AutoModelForImageTextToText, PreTrainedConfig
+from transformers import AutoModelForImageTextToText, BitsAndBytesConfig, PreTrainedConfig
 
 from reground.edits.misfits import misfit_words
-from reground.errors import InputError, ModelError
+from reground.errors import InputError, MissingExtraError, ModelError
 from reground.models.base import Delimiters
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "folder_revision",
     "parse_device",
     "parse_dtype",
+    "placement",
     "read_delimiters",
     "resolve_source",
 ]
@@ -104,6 +107,29 @@ def parse_device(name: str | None) -> torch.device:
     return device
 
 
+def placement(
+    device_map: str | Mapping[str, Any] | None, quantization: str | None, device: torch.device
+) -> dict[str, Any]:
+    """What ``from_pretrained`` is told about where weights go and how they are packed.
+
+    Packed weights cannot be moved as a whole afterwards, so they go to their device as they are read.
+
+    Raises:
+        InputError: Not a way of packing.
+        MissingExtraError: What packs them is not installed.
+    """
+    if quantization is None:
+        return {} if device_map is None else {"device_map": device_map}
+    if quantization not in ("4bit", "8bit"):
+        raise InputError(
+            f"quantization {quantization!r} was asked for.", "4bit, 8bit", "leave it out to keep the weights as stored."
+        )
+    if importlib.util.find_spec("bitsandbytes") is None:
+        raise MissingExtraError("bitsandbytes", "quantize", f"loading weights in {quantization}")
+    packed = BitsAndBytesConfig(load_in_4bit=quantization == "4bit", load_in_8bit=quantization == "8bit")
+    return {"device_map": {"": device} if device_map is None else device_map, "quantization_config": packed}
+
+
 def check_size(config: PreTrainedConfig, folder: Path, source: str) -> None:
     """Nothing, unless the config calls for a far larger model than the folder's weights fill.
 
@@ -150,7 +176,7 @@ def align_memory(module: torch.nn.Module) -> None:
     is not aligned: without this, a copy of a model can differ from the model in the last bit.
     """
     for parameter in module.parameters():
-        if parameter.device.type == "cpu":
+        if parameter.device.type == "cpu" and parameter.is_floating_point():
             parameter.data = parameter.data.clone()
 
 
@@ -173,19 +199,28 @@ def folder_revision(folder: Path) -> str:
     return f"sha256:{digest.hexdigest()[:16]}"
 
 
-def read_delimiters(tokenizer: Any, folder: Path | None, *, thinking_prompt: str) -> Delimiters:
+def read_delimiters(
+    tokenizer: Any, folder: Path | None, *, thinking_prompt: str, is_opened: bool = False
+) -> Delimiters:
     """How this checkpoint marks chain and answer.
 
     In order: ``reground.json`` in the folder (``{"delimiters": {...}}``); the tokenizer's own settings under
     the same key; a ``<think>`` token; else the model writes no chain. Whether the chat template opens the
     chain is read off ``thinking_prompt`` unless it was stated.
 
+    Args:
+        tokenizer: The checkpoint's own.
+        folder: Where it lies; None for a name on the hub.
+        thinking_prompt: A prompt as the chat template renders it.
+        is_opened: Whether a ``<think>`` token says nothing, and a chain is written only if the prompt opens one.
+
     Raises:
         ModelError: ``reground.json`` does not hold delimiters.
     """
     stated = _stated_delimiters(tokenizer, folder)
     known = tokenizer.get_vocab()
-    if stated is None and "<think>" not in known:
+    opens = "<think>" in known and thinking_prompt.rstrip().endswith("<think>")
+    if stated is None and not (opens if is_opened else "<think>" in known):
         return Delimiters(writes_chain=False, answer_open=None, answer_close=None)
     if stated is None:
         has_answer_tags = "<answer>" in known

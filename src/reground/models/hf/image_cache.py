@@ -58,4 +58,4 @@ class ImageCache:
 
 
 def _num_bytes(frames: tuple[EncodedFrame, ...]) -> int:
-    return sum(frame.features_TH.numel() * frame.features_TH.element_size() for frame in frames)
+    return sum(frame.num_bytes for frame in frames)

@@ -1,0 +1,64 @@
+"""Methods that change weights, on the families that the whole method contract is not run over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from covered_families import TINY_FAMILY_NAMES
+from edit_state import State
+from reground.edits.records import Edit, ImageRef
+from reground.methods.chain_target import edit_query
+from reground.methods.registry import METHODS, create_editor
+from reground.models.base import Query
+from reground.models.hf.adapter import HfModel
+from reground.models.hf.tiny import TINY_FAMILIES
+
+CORPUS = str(Path(__file__).with_name("corpus.txt"))
+QUICK: dict[str, dict[str, Any]] = {
+    "ft": {"learning_rate": 1e-2, "num_steps": 4},
+    "ft-vision": {"learning_rate": 1e-2, "num_steps": 2},
+    "ft-projector": {"learning_rate": 1e-2, "num_steps": 2},
+    "lora": {"learning_rate": 2e-2, "num_steps": 4},
+    "grace": {"num_steps": 4},
+    "wise": {"learning_rate": 2e-2, "num_steps": 4, "num_irrelevant": 4},
+    "rome": {"corpus": CORPUS, "num_contexts": 1, "num_steps": 4},
+    "memit": {"corpus": CORPUS, "num_contexts": 1, "num_steps": 2},
+}
+OTHER_FAMILIES = [family for family in TINY_FAMILIES if family not in TINY_FAMILY_NAMES]
+
+
+@pytest.mark.parametrize("name", sorted(QUICK))
+@pytest.mark.parametrize("family", OTHER_FAMILIES)
+def test_an_edit_takes_hold_and_is_undone_without_a_trace(
+    family: str, name: str, family_copy: Callable[[str], HfModel], tiny_edits: list[Edit], tiny_images: list[str]
+) -> None:
+    model = family_copy(family)
+    edits = tiny_edits[:1] if name in ("ft-vision", "ft-projector") else tiny_edits
+    queries = [edit_query(edit) for edit in edits]
+    targets = [edit.new_answer.text for edit in edits]
+    probes = [
+        *queries,
+        Query(question="which drug?"),
+        Query(question="why?", image=ImageRef(frames=tuple(tiny_images[:2]))),
+    ]
+    before, fingerprint = State(model), model.fingerprint(probes)
+    unedited = sum(score.log_prob for score in model.score(queries, targets))
+    with create_editor(name, QUICK[name]).apply(model, edits) as edited:
+        assert edited.fingerprint(probes) != fingerprint
+        assert sum(score.log_prob for score in edited.score(queries, targets)) > unedited
+        assert edited.generate(probes, max_new_tokens=3)
+    before.assert_same(model)
+    assert model.fingerprint(probes) == fingerprint
+
+
+@pytest.mark.parametrize("family", OTHER_FAMILIES)
+def test_a_family_offers_what_methods_need_or_says_that_it_does_not(
+    family: str, family_copy: Callable[[str], HfModel]
+) -> None:
+    model = family_copy(family)
+    refused = {name for name, entry in METHODS.items() if not entry.needs <= model.capabilities}
+    assert refused == ({"liveedit"} if family == "mllama" else set())
