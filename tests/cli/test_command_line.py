@@ -149,7 +149,7 @@ def test_unknown_names_suggest_the_nearest(noun: str) -> None:
     ("arguments", "says"),
     [
         (("runn",), "Did you mean 'run'?"),
-        (("--nosuch",), "quickstart, ask, run"),
+        (("--nosuch",), "quickstart, ask, doctor, run"),
         (("run", "begin"), "start, resume"),
         (("quickstart", "--output", "x"), "reground quickstart [OPTIONS]"),
         (("benchmarks", "show"), "reground benchmarks show --help"),

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from reground.cli import ask, benchmarks, cache, library, methods, models, quickstart, recipes, run, train
+from reground.cli import ask, benchmarks, doctor, cache, library, methods, models, quickstart, recipes, run, train
 from reground.errors import InputError, RegroundError
 
 __all__ = ["app", "main"]
@@ -100,6 +100,7 @@ app.add_typer(models.app, name="models")
 app.add_typer(benchmarks.app, name="benchmarks")
 app.add_typer(cache.app, name="cache")
 app.add_typer(library.app, name="library")
+app.command("doctor")(doctor.doctor)
 
 
 def _print_version(is_asked: bool) -> None:
