@@ -7,9 +7,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from library_world import drug_card, seen_card
 from pydantic import ValidationError
 
+from library_world import drug_card, seen_card
 from reground.edits.records import Answer, Edit, ImageRef
 from reground.errors import ImageError
 from reground.library.card import (

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from library_world import MeanColour
 
+from library_world import MeanColour
 from reground.edits.records import ImageRef
 from reground.errors import InputError, UnknownNameError
 from reground.library.encoders import (

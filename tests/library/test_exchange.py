@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-from library_world import drug_card, quick_encoders, seen_card
 
+from library_world import drug_card, quick_encoders, seen_card
 from reground.errors import InputError, RecordError
 from reground.library.exchange import CARDS_FILE, export_cards, read_cards
 from reground.library.store import Library

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from library_world import drug_card, quick_encoders, seen_card
 from PIL import Image
 
+from library_world import drug_card, quick_encoders, seen_card
 from reground.edits.records import ImageRef
 from reground.errors import InputError
 from reground.library.calibration import (

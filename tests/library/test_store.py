@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from library_world import MeanColour, drug_card, quick_encoders, seen_card
 
+from library_world import MeanColour, drug_card, quick_encoders, seen_card
 from reground.errors import ImageError, InputError
 from reground.library.card import card_id
 from reground.library.encoders import Encoders, NgramEncoder

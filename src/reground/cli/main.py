@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from reground.cli import ask, benchmarks, doctor, cache, library, methods, models, quickstart, recipes, run, train
+from reground.cli import ask, benchmarks, cache, doctor, library, methods, models, quickstart, recipes, run, train
 from reground.errors import InputError, RegroundError
 
 __all__ = ["app", "main"]
