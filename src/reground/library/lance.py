@@ -39,7 +39,7 @@ _UNINDEXED_SHARE = 0.1
 #: Files of few entries, as single additions leave them, above which they are put together.
 _MAX_SMALL_FILES = 100
 #: Partitions of IVF_FLAT that a query looks into: a share of them, and at least so many.
-_PROBED_SHARE, _MIN_PROBED = 0.02, 20
+_PROBED_SHARE, _MIN_PROBED = 0.05, 20
 _ALL_ROWS = 1 << 30
 #: LanceDB warns of an age of 0.
 _AT_ONCE = timedelta(milliseconds=1)
