@@ -19,7 +19,7 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, SecondaryCaptureImageStorage
 
-from reground.edits.images import image_key, open_image
+from reground.edits.images import image_bytes, image_key, open_image
 from reground.edits.records import ImageRef
 from reground.errors import ImageError, MissingExtraError
 
@@ -321,3 +321,19 @@ def _quoting(content: bytes, tag: int, vr: str) -> bytes:
     return (
         content[: start + 6] + len(SENTINEL).to_bytes(2, "little") + SENTINEL.encode() + content[start + 8 + length :]
     )
+
+
+def test_what_is_kept_elsewhere_of_a_file_is_the_picture_it_shows(speaking_files: list[Path], tmp_path: Path) -> None:
+    """A library copies images; a copy of the whole file would carry every name in it."""
+    (sound,) = [path for path in speaking_files if path.name == "sound.dcm"]
+    content = image_bytes(str(sound))
+    assert SENTINEL.encode() not in content
+    (tmp_path / "kept.png").write_bytes(content)
+    assert np.array_equal(shown(tmp_path / "kept.png"), shown(sound))
+    loop = sample("examples_ybr_color.dcm")
+    uri = "data:application/dicom;base64," + base64.b64encode(Path(loop).read_bytes()).decode()
+    (tmp_path / "frame.png").write_bytes(image_bytes(f"{uri}#frame=30"))
+    assert np.array_equal(shown(tmp_path / "frame.png"), shown(f"{loop}#frame=30"))
+    assert image_bytes(loop) != image_bytes(f"{loop}#frame=30")
+    (tmp_path / "kept.png").write_bytes(b"any bytes")
+    assert image_bytes(str(tmp_path / "kept.png")) == b"any bytes"

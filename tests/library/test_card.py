@@ -7,9 +7,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from pydantic import ValidationError
 
 from library_world import drug_card, seen_card
+from reground.edits.images import open_image
 from reground.edits.records import Answer, Edit, ImageRef
 from reground.errors import ImageError
 from reground.library.card import (
@@ -46,6 +48,21 @@ def test_the_stored_form_names_files_by_their_content_and_keeps_the_id(tiny_imag
     assert card_id(stored) == card_id(card)
     rendered = seen_card("phantom:finding?organ=kidney&sign=ring&place=upper&size=small&modality=ct&seed=7")
     assert stored_form(rendered) == (rendered, ())
+
+
+def test_a_chosen_frame_is_kept_as_the_picture_it_shows(tiny_images: list[str], tmp_path: Path) -> None:
+    """The choice was lost: two frames of one file were one card, shown the first."""
+    first, second = (Image.open(path) for path in tiny_images[:2])
+    first.save(tmp_path / "pages.tif", save_all=True, append_images=[second])
+    card = seen_card(str(tmp_path / "pages.tif#frame=2"))
+    stored, (picture,) = stored_form(card)
+    assert picture.name.endswith(".png")
+    (tmp_path / picture.name).parent.mkdir()
+    (tmp_path / picture.name).write_bytes(picture.content)
+    assert stored.image is not None
+    (kept,), (chosen,) = open_image(stored.image.inside(str(tmp_path))), open_image(ImageRef(frames=(tiny_images[1],)))
+    assert kept.tobytes() == chosen.tobytes()
+    assert card_id(stored) == card_id(card) != card_id(seen_card(str(tmp_path / "pages.tif")))
 
 
 def test_a_missing_image_is_said_so() -> None:

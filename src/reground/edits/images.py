@@ -115,7 +115,10 @@ def is_file_address(address: str) -> bool:
 
 
 def image_bytes(address: str, folder: str | None = None) -> bytes:
-    """The encoded bytes behind a file's path or a ``data:`` URI, as they are.
+    """The encoded bytes of what a file's path or a ``data:`` URI shows, to be kept elsewhere.
+
+    Those of the file as they are; but a PNG of the pixels of DICOM, whose other elements may name a patient, and of a
+    picture chosen from a file, since the choice would be lost.
 
     Args:
         address: The path, or the URI.
@@ -123,15 +126,22 @@ def image_bytes(address: str, folder: str | None = None) -> bytes:
 
     Raises:
         ImageError: A file that is missing or cannot be read, a malformed URI, or a rendered image, which has no bytes.
+        MissingExtraError: The image is DICOM, and ``pydicom`` is not installed.
     """
     scheme = _scheme(address)
     if scheme is None:
-        path, _ = _chosen_file(address, folder)
+        path, choice = _chosen_file(address, folder)
         with _opened(path) as file:
-            return file.read()
-    if scheme == "data":
-        uri, _ = _split(address)
-        return _data_bytes(uri)
+            content, says_dicom = file.read(), path.suffix.lower() in _DICOM_NAMES
+    elif scheme == "data":
+        uri, choice = _split(address)
+        content, says_dicom = _data_bytes(uri), _is_dicom_uri(uri)
+    if scheme in (None, "data"):
+        if choice == _Choice() and not says_dicom and not is_dicom(content[:HEAD_BYTES]):
+            return content
+        written = io.BytesIO()
+        _open_address(address, folder).save(written, "PNG")
+        return written.getvalue()
     raise ImageError(
         f"the bytes of the image {address!r} were asked for.",
         "a file path or a data: URI; other images are rendered when they are opened",
@@ -284,8 +294,12 @@ def _data_bytes(uri: str) -> bytes:
 
 def _open_data(address: str) -> Image.Image:
     uri, choice = _split(address)
-    says_dicom = uri.lower().startswith("data:application/dicom")
-    return _decode(io.BytesIO(_data_bytes(uri)), repr(uri[:40]) + "...", choice, says_dicom=says_dicom)
+    content = io.BytesIO(_data_bytes(uri))
+    return _decode(content, repr(uri[:40]) + "...", choice, says_dicom=_is_dicom_uri(uri))
+
+
+def _is_dicom_uri(uri: str) -> bool:
+    return uri.lower().startswith("data:application/dicom")
 
 
 def _rendered_by(path: str) -> Callable[[str], Image.Image]:

@@ -32,6 +32,7 @@ PICTURE_FOLDER = "images"
 
 _STORED = re.compile(rf"{PICTURE_FOLDER}/(?P<digest>[0-9a-f]{{64}})\.[a-z0-9]{{1,5}}")
 _WORD = re.compile(r"\w+")
+_PNG = b"\x89PNG"
 _DATA_KIND = re.compile(r"data:image/([a-z0-9]{1,5})", re.IGNORECASE)
 
 
@@ -152,7 +153,7 @@ def stored_form(card: EditCard) -> tuple[EditCard, tuple[Picture, ...]]:
             frames.append(address)
             continue
         content = image_bytes(address, card.image.folder)
-        name = f"{PICTURE_FOLDER}/{hashlib.sha256(content).hexdigest()}.{_suffix(address)}"
+        name = f"{PICTURE_FOLDER}/{hashlib.sha256(content).hexdigest()}.{_suffix(address, content)}"
         frames.append(name)
         pictures.append(Picture(name=name, content=content))
     return card.model_copy(update={"image": ImageRef(frames=tuple(frames))}), tuple(pictures)
@@ -202,7 +203,10 @@ def _holds_bytes(address: str) -> bool:
     return is_file_address(address) or address[:5].lower() == "data:"
 
 
-def _suffix(address: str) -> str:
+def _suffix(address: str, content: bytes) -> str:
+    """How the kept file's name ends; what was written anew is PNG whatever the address says."""
+    if content.startswith(_PNG):
+        return "png"
     kind = _DATA_KIND.match(address)
     found = kind[1] if kind else PurePosixPath(address).suffix.removeprefix(".")
     return found.lower() if re.fullmatch(r"[A-Za-z0-9]{1,5}", found) else "img"
