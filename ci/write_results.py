@@ -38,6 +38,7 @@ def as_tables(summary: Summary) -> str:
 PAGES: tuple[tuple[str, str, Callable[[Summary], str]], ...] = (
     ("README.md", "quickstart", as_printed),
     ("docs/comparison.md", "methods", as_tables),
+    ("docs/multimed.md", "multimed", as_tables),
 )
 
 
