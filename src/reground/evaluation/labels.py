@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
-from reground.edits.records import Answer, Edit, Probe, Row, Trace, TraceOutcome
+from reground.edits.records import Answer, Edit, Probe, Trace, TraceOutcome
 from reground.evaluation.matching import in_words, matches, names, normalise, same_answer, token_f1
 from reground.evaluation.stance import Stance, StanceReader
 
@@ -19,6 +19,7 @@ __all__ = [
     "Label",
     "Measure",
     "Unscored",
+    "Written",
     "judge_probe",
     "prior_of",
 ]
@@ -50,6 +51,16 @@ class Unscored:
     """In place of a number: why there is none."""
 
     reason: str
+
+
+class Written(Protocol):
+    """What a row says of one output."""
+
+    @property
+    def trace(self) -> Trace | None: ...
+
+    @property
+    def tf(self) -> float | None: ...
 
 
 #: A number, or the reason there is none.
@@ -114,8 +125,8 @@ def prior_of(edit: Edit, exact_before: Trace | None = None) -> Answer | None:
 def judge_probe(
     edit: Edit,
     probe: Probe,
-    before: Row | None,
-    after: Row,
+    before: Written | None,
+    after: Written,
     reader: StanceReader,
     prior: Answer | None = None,
 ) -> Judgement:

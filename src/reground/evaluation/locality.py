@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from reground.edits.records import Edit, Probe, Row
-from reground.evaluation.labels import NO_REFERENCE, NO_ROW, Measure, Unscored
+from reground.edits.records import Edit, Probe
+from reground.evaluation.labels import NO_REFERENCE, NO_ROW, Measure, Unscored, Written
 from reground.evaluation.matching import in_words, matches, names, same_answer
 
 __all__ = ["independence", "kept_correct", "leaks"]
@@ -19,7 +19,7 @@ def leaks(edit: Edit, chain_before: str, chain_after: str) -> bool:
     return names(chain_after, new) and not names(chain_before, new)
 
 
-def independence(edit: Edit, probe: Probe, before: Row | None, after: Row) -> Measure:
+def independence(edit: Edit, probe: Probe, before: Written | None, after: Written) -> Measure:
     """1 if the edited model gives the unedited model's answer and its chain does not leak the edit, else 0.
 
     Answers are compared as normalised text. The probe is unscored if the unedited model did not answer it:
@@ -37,7 +37,7 @@ def independence(edit: Edit, probe: Probe, before: Row | None, after: Row) -> Me
     return float(not leaks(edit, before.trace.chain or "", after.trace.chain or ""))
 
 
-def kept_correct(probe: Probe, before: Row | None, after: Row) -> Measure:
+def kept_correct(probe: Probe, before: Written | None, after: Written) -> Measure:
     """1 if the edited model is right where the unedited one was, 0 if it no longer is; else unscored."""
     if after.trace is None:
         return Unscored(NO_ROW)

@@ -58,6 +58,19 @@ METRICS: Mapping[str, str] = {
     "peak_bytes": "mean memory above the loaded model while applying",
     "stored_bytes": "mean bytes that have to be kept",
     "query_overhead_s": "mean seconds added to one query",
+    "fit_s": "seconds that training the method took, once",
+    "fit_s_per_edit": "fit_s divided by the edits applied",
+    "edits_to_pay_off": "edits after which training and applying have taken less time than ft",
+    "tf_order_sd": "standard deviation of tf over orders of edits",
+    "answer_order_sd": "standard deviation of answer over orders of edits",
+    "grounded_order_sd": "standard deviation of grounded over orders of edits",
+    "independence_text_order_sd": "standard deviation of independence_text over orders of edits",
+    "independence_image_order_sd": "standard deviation of independence_image over orders of edits",
+    "tf_half_at": "first checkpoint at which tf is below half of its value at checkpoint 1",
+    "answer_half_at": "first checkpoint at which answer is below half of its value at checkpoint 1",
+    "grounded_half_at": "first checkpoint at which grounded is below half of its value at checkpoint 1",
+    "side_effect_growth_text": "independence_text at checkpoint 1 minus that at this one",
+    "side_effect_growth_image": "independence_image at checkpoint 1 minus that at this one",
 }
 
 
@@ -76,11 +89,13 @@ class Score(_Limited):
     """One number with everything needed to read it.
 
     Attributes:
-        method, model, benchmark, schedule, checkpoint: What was measured; ``checkpoint`` counts edits applied.
+        method, model, benchmark, schedule, checkpoint: What was measured; ``checkpoint`` counts edits applied, on the
+            ``sequential`` schedule those of the whole chain.
         metric: A name from ``METRICS``.
         level: A probe level, or a group of levels: ``generality``, ``portability``, ``multi_hop``, ``near``,
             ``far``, ``all``.
-        stratum: ``all``, one of the four strata, ``conflict``, or a tag of the benchmark's, e.g. ``tier:reasoning``.
+        stratum: ``all``, one of the four strata, ``conflict``, or a tag of the benchmark's, e.g. ``tier:reasoning``;
+            in a chain also the age of the edits, e.g. ``age:10-49``, or one of the orders, e.g. ``order:0``.
         value: The number; None if nothing could be scored, for the ``reason`` given.
         low, high: Interval clustered by edit, 95 % unless the settings say otherwise; None with fewer than two edits.
         n: Probes scored; edits for ``shallow``, steps for costs.

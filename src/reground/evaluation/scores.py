@@ -14,7 +14,7 @@ from itertools import combinations
 import numpy as np
 
 import reground
-from reground.edits.records import Answer, Edit, Probe, Row
+from reground.edits.records import Answer, Edit, Probe, Row, Trace
 from reground.errors import InputError
 from reground.evaluation.bootstrap import (
     ClusterTotals,
@@ -22,6 +22,16 @@ from reground.evaluation.bootstrap import (
     interval_of_percentile,
     intervals,
     paired_difference,
+)
+from reground.evaluation.forgetting import (
+    AGES,
+    DECIDED_BY_ANOTHER,
+    ForceOrder,
+    age_stratum,
+    edits_to_pay_off,
+    half_point,
+    independent_difference,
+    spread,
 )
 from reground.evaluation.labels import (
     COLLAPSED_OUTCOMES,
@@ -74,6 +84,13 @@ _LOCALITY_METRICS = ("independence", "kept_correct")
 _HOP = re.compile(r"(hop([0-9]+))(?:\.(first|middle|last|composed))?")
 _NO_BELIEFS = "No beliefs were sampled: figures are given for all edits together, not per stratum."
 _NOT_RECORDED = "not recorded for this step"
+#: Stands for a checkpoint until the length of a chain is known.
+_WHOLE_CHAIN = -1
+#: Figures that are followed from checkpoint to checkpoint: how far orders differ, and where half of them is lost.
+_FOLLOWED: tuple[tuple[str, str], ...] = (("tf", "exact"), ("answer", "exact"), ("grounded", "exact"))
+_SIDE_EFFECTS: tuple[tuple[str, str], ...] = tuple(
+    (f"independence_{side}", level) for side in ("text", "image") for level in ("near", "far", "all")
+)
 
 
 @dataclass(frozen=True)
@@ -86,6 +103,33 @@ class GroupKey:
     schedule: str
     checkpoint: int
     chain_tokens: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Put:
+    """What counts of a row with a probe: far less than the row, of which there may be a million."""
+
+    raw: str | None
+    trace: Trace | None
+    tf: float | None
+    checkpoint: int
+    age: int | None
+
+
+@dataclass(slots=True)
+class _Step:
+    """What counts of the rows of a step together."""
+
+    order: int | None
+    apply_s: float | None = None
+    num_applied: int | None = None
+    peak_bytes: int | None = None
+    stored_bytes: int | None = None
+    generate_s: float | None = None
+    is_finished: bool = False
+    failure: str | None = None
+    is_unrestored: bool = False
+    probe_ids: list[str] = field(default_factory=list)
 
 
 @dataclass
@@ -107,14 +151,28 @@ class _Column:
 
 @dataclass
 class _Group:
-    """The rows of one group, and what is computed from them."""
+    """The rows of one group, and what is computed from them.
+
+    Attributes:
+        put: By order of edits (None for edits that stand alone) and probe, what came back.
+        failed: By order and edit, the stage at which it failed.
+        steps: By number.
+        longest: The most edits that were applied.
+        columns: By metric and level.
+        parts: The same for each age and order, for the figures that are followed over a chain.
+        labelled: By label, order and probe.
+    """
 
     key: GroupKey
-    rows: dict[str, Row] = field(default_factory=dict)
-    failed: dict[str, str] = field(default_factory=dict)
-    steps: dict[int, list[Row]] = field(default_factory=lambda: defaultdict(list))
+    put: dict[int | None, dict[str, _Put]] = field(default_factory=lambda: defaultdict(dict))
+    failed: dict[int | None, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
+    steps: dict[int, _Step] = field(default_factory=dict)
     columns: dict[tuple[str, str], _Column] = field(default_factory=lambda: defaultdict(_Column))
-    labelled: dict[Label, list[str]] = field(default_factory=lambda: defaultdict(list))
+    parts: dict[str, dict[tuple[str, str], _Column]] = field(
+        default_factory=lambda: defaultdict(lambda: defaultdict(_Column))
+    )
+    labelled: dict[Label, list[tuple[int | None, str]]] = field(default_factory=lambda: defaultdict(list))
+    longest: int = 0
 
 
 def summarise(
@@ -128,6 +186,8 @@ def summarise(
     run: str | None = None,
     notes: Sequence[str] = (),
     tags: Mapping[str, Sequence[str]] | None = None,
+    orders: Sequence[Sequence[str]] = (),
+    fit_seconds: Mapping[str, float] | None = None,
 ) -> Summary:
     """Every score of a run, with intervals, comparisons, examples and what could not be scored.
 
@@ -135,7 +195,7 @@ def summarise(
         edits: What was edited.
         probes: What was asked. On the ``single`` schedule every probe of every edit is expected in each
             group; on the others, the probes of the edits that were put at that checkpoint.
-        rows: The journal. Rows of phase ``before`` are the reference, whichever method name they carry: a
+        rows: The journal, read once. Rows of phase ``before`` are the reference, whichever method name they carry: a
             method's own are preferred, any other method's stand in for them. A probe that was put again later
             counts once, as last.
         beliefs: What the unedited models believed; without them there is no stratum but ``all``.
@@ -144,6 +204,9 @@ def summarise(
         run: Id of the run; the rows' own by default.
         notes: Sentences to keep in the summary before those found here.
         tags: By edit id, further sorts the benchmark puts an edit in; each has scores like a stratum.
+        orders: For each order of the run's chains, ids of the edits as they are applied: tells which probe is decided
+            by another edit that is in force.
+        fit_seconds: By method, what its training took, once.
 
     Raises:
         InputError: A row or belief names an edit or a probe that is not among those given.
@@ -156,43 +219,48 @@ def summarise(
     for probe_id, probe in probe_of.items():
         _require("probe", probe_id, "edit", probe.edit_id, edit_of)
         probes_of[probe.edit_id][probe_id] = probe
-    kept_rows = list(rows)
+    in_force = ForceOrder(edit_of, list(probe_of.values()), orders)
     references = _References()
     failed_references: list[Row] = []
     groups: dict[GroupKey, _Group] = {}
-    for row in kept_rows:
+    for row in rows:
+        run = run or row.run
         _require("row", f"of step {row.step}", "edit", row.edit_id, edit_of)
         if row.probe_id is not None:
             _require("row", f"of step {row.step}", "probe", row.probe_id, probe_of)
         if row.phase == "before" and row.failure is None:
             references.add(row)
         elif row.phase == "after":
-            _file(groups, row)
+            _file(groups, row, probe_of)
         else:
             failed_references.append(row)
+    groups = {group.key: group for group in map(_with_its_length, groups.values())}
     stratum_of = _strata(beliefs, edit_of)
     scores: list[Score] = []
     examples: list[Example] = []
     for group in groups.values():
-        expected = edit_of if group.key.schedule == "single" else {**group.failed, **_edits_put(group)}
-        for edit_id in (edit_id for edit_id in edit_of if edit_id in expected):
-            _judge_edit(group, edit_id, edit_of[edit_id], probes_of[edit_id], references, reader)
+        for order, edit_ids in _expected(group, edit_of, probe_of).items():
+            for edit_id in edit_ids:
+                _judge_edit(group, order, edit_of[edit_id], probes_of[edit_id], references, reader, in_force)
         _declare_absent(group)
         filed = _filed(edit_of, stratum_of.get(group.key.model, {}), tags or {})
         scores += _scores(group, filed, settings)
+        scores += _part_scores(group, list(edit_of), settings)
         scores += _costs(group, references, settings)
+        scores += _fit_costs(group.key, (fit_seconds or {}).get(group.key.method))
         examples += _examples(group, probe_of)
+    scores += _forgetting(groups, list(edit_of), scores, settings)
     return Summary(
         protocol_version=reground.PROTOCOL_VERSION,
         package_version=reground.__version__,
         reader=reader.name,
-        run=run or (kept_rows[0].run if kept_rows else "none"),
+        run=run or "none",
         methods=tuple(dict.fromkeys(key.method for key in groups)),
         num_failed_steps=len(failed_references) + sum(_num_failed(group) for group in groups.values()),
         num_edits=len(edit_of),
         num_probes=len(probe_of),
         strata={model: dict(Counter(of.values())) for model, of in stratum_of.items()},
-        notes=(*notes, *_notes(groups.values(), failed_references, stratum_of, edit_of)),
+        notes=(*notes, *_notes(groups.values(), failed_references, stratum_of, probe_of, edit_of)),
         scores=tuple(scores),
         comparisons=tuple(_comparisons(groups, list(edit_of), settings)),
         examples=tuple(examples),
@@ -235,17 +303,18 @@ class _Remembered:
 
     def __init__(self, reader: StanceReader) -> None:
         self._reader = reader
-        self._read: dict[tuple[str, Answer, Answer | None, str], Stance] = {}
+        self._read: dict[tuple[str, tuple[str, ...], tuple[str, ...], str], Stance] = {}
 
     @property
     def name(self) -> str:
         return self._reader.name
 
     def read(self, chain: str, *, new: Answer, prior: Answer | None, question: str = "") -> Stance:
-        asked = (chain, new, prior, question)
-        if asked not in self._read:
-            self._read[asked] = self._reader.read(chain, new=new, prior=prior, question=question)
-        return self._read[asked]
+        asked = (chain, new.spellings, prior.spellings if prior is not None else (), question)
+        known = self._read.get(asked)
+        if known is None:
+            known = self._read[asked] = self._reader.read(chain, new=new, prior=prior, question=question)
+        return known
 
 
 def _require(what: str, which: str, noun: str, wanted: str, known: Mapping[str, object]) -> None:
@@ -257,22 +326,56 @@ def _require(what: str, which: str, noun: str, wanted: str, known: Mapping[str, 
         )
 
 
-def _file(groups: dict[GroupKey, _Group], row: Row) -> None:
-    key = GroupKey(row.method, row.model, row.benchmark, row.schedule, row.checkpoint, row.chain_tokens)
-    group = groups.setdefault(key, _Group(key))
+def _file(groups: dict[GroupKey, _Group], row: Row, probe_of: Mapping[str, Probe]) -> None:
+    # Where each probe is put after as many further edits, the chain is one group, whatever its length by then.
+    checkpoint = _WHOLE_CHAIN if row.schedule == "sequential" else row.checkpoint
+    key = GroupKey(row.method, row.model, row.benchmark, row.schedule, checkpoint, row.chain_tokens)
+    group = groups.get(key)
+    if group is None:
+        group = groups[key] = _Group(key)
+    step = group.steps.get(row.step)
+    if step is None:
+        step = group.steps[row.step] = _Step(row.order)
+    group.longest = max(group.longest, row.checkpoint)
+    step.is_unrestored |= row.is_restored_exactly is False
     if row.failure is not None:
-        group.failed[row.edit_id] = row.failure.stage
-    elif row.probe_id is not None:
-        group.rows[row.probe_id] = row
-    group.steps[row.step].append(row)
+        step.failure = row.failure.stage
+        # In a chain, an edit that could not be put in force is no edit that should have been probed then.
+        if row.order is None or row.age is not None:
+            group.failed[row.order][row.edit_id] = row.failure.stage
+        return
+    if not step.is_finished:
+        step.is_finished = True
+        step.apply_s, step.generate_s = row.timings.apply_s, row.timings.generate_s
+        step.num_applied, step.peak_bytes, step.stored_bytes = row.num_applied, row.peak_bytes, row.stored_bytes
+    if row.probe_id is not None:
+        step.probe_ids.append(row.probe_id)
+        group.put[row.order][probe_of[row.probe_id].id] = _Put(row.raw, row.trace, row.tf, row.checkpoint, row.age)
 
 
-def _edits_put(group: _Group) -> dict[str, str]:
-    return {row.edit_id: "put" for row in group.rows.values()}
+def _with_its_length(group: _Group) -> _Group:
+    if group.key.checkpoint == _WHOLE_CHAIN:
+        group.key = replace(group.key, checkpoint=group.longest)
+    return group
+
+
+def _expected(group: _Group, edit_of: Mapping[str, Edit], probe_of: Mapping[str, Probe]) -> dict[int | None, list[str]]:
+    """For each order the edits whose probes belong in a group, as the edits are given."""
+    if group.key.schedule == "single":
+        return {None: list(edit_of)}
+    found = {}
+    for order in sorted({*group.put, *group.failed}, key=lambda order: -1 if order is None else order):
+        known = {probe_of[probe_id].edit_id for probe_id in group.put[order]} | set(group.failed[order])
+        found[order] = [edit_id for edit_id in edit_of if edit_id in known]
+    return found
+
+
+def _edits_put(group: _Group, probe_of: Mapping[str, Probe]) -> set[str]:
+    return {probe_of[probe_id].edit_id for put in group.put.values() for probe_id in put}
 
 
 def _num_failed(group: _Group) -> int:
-    return sum(all(row.failure is not None for row in rows) for rows in group.steps.values())
+    return sum(step.failure is not None for step in group.steps.values())
 
 
 def _strata(beliefs: Iterable[Belief], edit_of: Mapping[str, Edit]) -> dict[str, dict[str, Stratum]]:
@@ -285,41 +388,57 @@ def _strata(beliefs: Iterable[Belief], edit_of: Mapping[str, Edit]) -> dict[str,
 
 def _judge_edit(
     group: _Group,
-    edit_id: str,
+    order: int | None,
     edit: Edit,
     probes: Mapping[str, Probe],
     references: _References,
     reader: StanceReader,
+    in_force: ForceOrder,
 ) -> None:
-    """Adds what the probes of one edit say to the group's columns."""
+    """Adds what the probes of one edit say, in one order of edits, to the group's columns."""
+    edit_id = edit.id  # hashing a record takes longer than all that is looked up by it
+    put, failed = group.put[order], group.failed[order]
     exact = next((probe_id for probe_id, probe in probes.items() if probe.kind == "reliability"), None)
     exact_before = references.find(group.key, exact) if exact is not None else None
     prior = prior_of(edit, exact_before.trace if exact_before is not None else None)
     grounded: dict[str, list[Measure]] = {"exact": [], "beyond": []}
-    missing = f"step failed: {group.failed[edit_id]}" if edit_id in group.failed else NO_ROW
+    missing = f"step failed: {failed[edit_id]}" if edit_id in failed else NO_ROW
     for probe_id, probe in probes.items():
-        before, after = references.find(group.key, probe_id), group.rows.get(probe_id)
+        before, after = references.find(group.key, probe_id), put.get(probe_id)
+        why = missing
+        if after is not None and in_force.is_decided_by_another(probe, order, after.checkpoint):
+            why, after = DECIDED_BY_ANOTHER, None
         if probe.is_local:
             side = probe.kind.removesuffix("_locality")
-            kept: Measure = Unscored(missing)
-            same: Measure = Unscored(missing)
+            kept: Measure = Unscored(why)
+            same: Measure = Unscored(why)
             if after is not None:
                 same, kept = independence(edit, probe, before, after), kept_correct(probe, before, after)
             for level in _local_levels(probe):
-                group.columns[f"independence_{side}", level].add(edit_id, same)
-                group.columns[f"kept_correct_{side}", level].add(edit_id, kept)
+                _add(group, order, after, (f"independence_{side}", level), edit_id, same)
+                _add(group, order, after, (f"kept_correct_{side}", level), edit_id, kept)
             continue
-        judgement = Judgement.unscored(missing)
+        judgement = Judgement.unscored(why)
         if after is not None:
             judgement = judge_probe(edit, probe, before, after, reader, prior)
         measures = _measures(judgement, is_hop=probe.kind == "portability")
         for level in _in_scope_levels(probe):
             for metric, measure in measures.items():
-                group.columns[metric, level].add(edit_id, measure)
+                _add(group, order, after, (metric, level), edit_id, measure)
         grounded["exact" if probe.kind == "reliability" else "beyond"].append(judgement.grounded)
         if not isinstance(judgement.label, Unscored):
-            group.labelled[judgement.label].append(probe_id)
+            group.labelled[judgement.label].append((order, probe_id))
     group.columns["shallow", "all"].add(edit_id, _shallow(grounded["exact"], grounded["beyond"]))
+
+
+def _add(
+    group: _Group, order: int | None, after: _Put | None, label: tuple[str, str], edit_id: str, measure: Measure
+) -> None:
+    """Add a measure to its column and, of a headline figure in a chain, to those of its age and its order."""
+    group.columns[label].add(edit_id, measure)
+    if after is not None and after.age is not None and label in HEADLINES:
+        group.parts[age_stratum(after.age)][label].add(edit_id, measure)
+        group.parts[f"order:{order}"][label].add(edit_id, measure)
 
 
 def _measures(judgement: Judgement, *, is_hop: bool) -> dict[str, Measure]:
@@ -480,9 +599,32 @@ def _score(
     )
 
 
+def _part_scores(group: _Group, edit_ids: Sequence[str], settings: ProtocolSettings) -> list[Score]:
+    """The headline figures of a chain by age of edit and by order."""
+    names = [age_stratum(first) for first, _ in AGES]
+    names += sorted((name for name in group.parts if name not in names), key=lambda name: int(name.partition(":")[2]))
+    scores = []
+    for name in names:
+        for label, column in group.parts.get(name, {}).items():
+            totals = _totals(column, edit_ids)
+            (interval,) = intervals(
+                np.array(totals.sums)[:, None],
+                np.array(totals.counts)[:, None],
+                num_resamples=settings.bootstrap_resamples,
+                seed=settings.bootstrap_seed,
+                confidence=settings.confidence,
+            )
+            n, reasons = sum(column.counts.values()), Counter[str]()
+            for of_edit in column.unscored.values():
+                reasons.update(of_edit)
+            value = sum(totals.sums) / n if n else None
+            scores.append(_score(group.key, label, name, value, interval, n, reasons))
+    return scores
+
+
 def _costs(group: _Group, references: _References, settings: ProtocolSettings) -> list[Score]:
-    """What applying and asking cost, one value per step."""
-    steps = [_step_costs(group.key, rows, references) for _, rows in sorted(group.steps.items())]
+    """What applying and asking cost, one value per step; in a chain, seconds for each edit."""
+    steps = [step for _, step in sorted(group.steps.items())]
     scores = []
     for metric, source, percentile in (
         ("apply_s_p50", "apply_s", 50.0),
@@ -491,7 +633,12 @@ def _costs(group: _Group, references: _References, settings: ProtocolSettings) -
         ("stored_bytes", "stored_bytes", None),
         ("query_overhead_s", "query_overhead_s", None),
     ):
-        measures = [step[source] for step in steps]
+        of_probing = source in ("stored_bytes", "query_overhead_s")
+        measures = [
+            _step_cost(group.key, step, source, references)
+            for step in steps
+            if not of_probing or step.order is None or step.probe_ids
+        ]
         values = [measure for measure in measures if not isinstance(measure, Unscored)]
         reasons = Counter(measure.reason for measure in measures if isinstance(measure, Unscored))
         value, interval = None, Interval(None, None)
@@ -507,43 +654,144 @@ def _costs(group: _Group, references: _References, settings: ProtocolSettings) -
     return scores
 
 
-def _step_costs(key: GroupKey, rows: Sequence[Row], references: _References) -> dict[str, Measure]:
-    finished = [row for row in rows if row.failure is None]
-    if not finished:
-        failure = next(row.failure for row in rows if row.failure is not None)
-        why = Unscored(f"step failed: {failure.stage}")
-        return dict.fromkeys(("apply_s", "peak_bytes", "stored_bytes", "query_overhead_s"), why)
-    first = finished[0]
-    costs: dict[str, Measure] = {}
-    for name, number in (
-        ("apply_s", first.timings.apply_s),
-        ("peak_bytes", first.peak_bytes),
-        ("stored_bytes", first.stored_bytes),
-    ):
-        costs[name] = Unscored(_NOT_RECORDED) if number is None else float(number)
-    costs["query_overhead_s"] = _query_overhead(key, finished, references)
-    return costs
+def _step_cost(key: GroupKey, step: _Step, source: str, references: _References) -> Measure:
+    if not step.is_finished:
+        return Unscored(f"step failed: {step.failure}")
+    if source == "query_overhead_s":
+        return _query_overhead(key, step, references)
+    number = {"apply_s": step.apply_s, "peak_bytes": step.peak_bytes, "stored_bytes": step.stored_bytes}[source]
+    if number is None:
+        return Unscored(_NOT_RECORDED)
+    return float(number) / (step.num_applied or 1) if source == "apply_s" else float(number)
 
 
-def _query_overhead(key: GroupKey, rows: Sequence[Row], references: _References) -> Measure:
-    after_s = rows[0].timings.generate_s
-    before_rows = [references.find(key, row.probe_id) for row in rows if row.probe_id is not None]
+def _query_overhead(key: GroupKey, step: _Step, references: _References) -> Measure:
+    before_rows = [references.find(key, probe_id) for probe_id in step.probe_ids]
     before_s = [references.seconds_per_probe(row) for row in before_rows if row is not None]
     known = [seconds for seconds in before_s if seconds is not None]
-    if after_s is None or not rows or len(known) < len(rows):
+    if step.generate_s is None or not step.probe_ids or len(known) < len(step.probe_ids):
         return Unscored("generation was not timed both before and after the edit")
-    return after_s / len(rows) - sum(known) / len(known)
+    return step.generate_s / len(step.probe_ids) - sum(known) / len(known)
+
+
+def _fit_costs(key: GroupKey, fit_s: float | None) -> list[Score]:
+    """What a method's training took, and its share for each edit in force."""
+    if fit_s is None:
+        return []
+    nothing = Interval(None, None)
+    return [
+        _score(key, (metric, "all"), "all", value, nothing, 1, Counter())
+        for metric, value in (("fit_s", fit_s), ("fit_s_per_edit", fit_s / max(key.checkpoint, 1)))
+    ]
+
+
+def _forgetting(
+    groups: Mapping[GroupKey, _Group], edit_ids: Sequence[str], scores: Sequence[Score], settings: ProtocolSettings
+) -> list[Score]:
+    """What only shows between checkpoints, orders or methods."""
+    value_of = {(_key_of(score), score.metric, score.level, score.stratum): score.value for score in scores}
+    found: list[Score] = []
+    for key, group in groups.items():
+        found += _payoff(key, value_of)
+        if key.schedule == "single":
+            continue
+        found += _order_spreads(group, value_of)
+        if key.schedule == "lifelong":
+            found += _growth(group, groups.get(replace(key, checkpoint=1)), edit_ids, settings)
+            curve = sorted(
+                other.checkpoint for other in groups if replace(other, checkpoint=0) == replace(key, checkpoint=0)
+            )
+            if key.checkpoint == curve[-1]:
+                found += _half_points(key, curve, value_of)
+    return found
+
+
+_Values = Mapping[tuple[GroupKey, str, str, str], float | None]
+
+
+def _key_of(score: Score) -> GroupKey:
+    return GroupKey(score.method, score.model, score.benchmark, score.schedule, score.checkpoint, score.chain_tokens)
+
+
+def _derived(key: GroupKey, label: tuple[str, str], measure: Measure, n: int) -> Score:
+    """A number that is itself made of scores, and has no interval of its own."""
+    is_known = not isinstance(measure, Unscored)
+    reasons = Counter[str]() if is_known else Counter({measure.reason: 1})
+    return _score(key, label, "all", measure if is_known else None, Interval(None, None), n if is_known else 0, reasons)
+
+
+def _payoff(key: GroupKey, value_of: _Values) -> list[Score]:
+    def value(of: GroupKey, metric: str) -> float | None:
+        return value_of.get((of, metric, "all", "all"))
+
+    fit_s, apply_s = value(key, "fit_s"), value(key, "apply_s_p50")
+    other_s = value(replace(key, method="ft"), "apply_s_p50")
+    if fit_s is None:
+        return []
+    measure: Measure = Unscored("there is no time of an edit with ft to compare with")
+    if apply_s is not None and other_s is not None:
+        measure = edits_to_pay_off(fit_s, apply_s, other_s)
+    return [_derived(key, ("edits_to_pay_off", "all"), measure, 1)]
+
+
+def _order_spreads(group: _Group, value_of: _Values) -> list[Score]:
+    orders = sorted(name for name in group.parts if name.startswith("order:"))
+    return [
+        _derived(
+            group.key,
+            (f"{metric}_order_sd", level),
+            spread([value_of.get((group.key, metric, level, order)) for order in orders]),
+            len(orders),
+        )
+        for metric, level in (*_FOLLOWED, *(label for label in _SIDE_EFFECTS if label in HEADLINES))
+        if orders
+    ]
+
+
+def _half_points(key: GroupKey, curve: Sequence[int], value_of: _Values) -> list[Score]:
+    return [
+        _derived(
+            key,
+            (f"{metric}_half_at", level),
+            half_point(
+                {point: value_of.get((replace(key, checkpoint=point), metric, level, "all")) for point in curve}
+            ),
+            len(curve),
+        )
+        for metric, level in _FOLLOWED
+    ]
+
+
+def _growth(group: _Group, first: _Group | None, edit_ids: Sequence[str], settings: ProtocolSettings) -> list[Score]:
+    """How much less is left as it was than after a single edit."""
+    found = []
+    for metric, level in _SIDE_EFFECTS:
+        label = (f"side_effect_growth_{metric.removeprefix('independence_')}", level)
+        if first is None or (metric, level) not in first.columns or (metric, level) not in group.columns:
+            found.append(_derived(group.key, label, Unscored("there is no score at checkpoint 1"), 0))
+            continue
+        gap = independent_difference(
+            _totals(first.columns[metric, level], edit_ids),
+            _totals(group.columns[metric, level], edit_ids),
+            num_resamples=settings.bootstrap_resamples,
+            seed=settings.bootstrap_seed,
+            confidence=settings.confidence,
+        )
+        reasons = Counter({"no edit was scored at both checkpoints": 1}) if gap.value is None else Counter[str]()
+        interval = Interval(gap.low, gap.high)
+        found.append(_score(group.key, label, "all", gap.value, interval, gap.num_edits, reasons))
+    return found
 
 
 def _examples(group: _Group, probe_of: Mapping[str, Probe]) -> list[Example]:
     """For each label of a group, how often it was given and one output with it: an exact probe's, if any."""
     examples = []
     for label in LABELS:
-        probe_ids = group.labelled.get(label, [])
-        if not probe_ids:
+        labelled = group.labelled.get(label, [])
+        if not labelled:
             continue
-        chosen = next((p for p in probe_ids if probe_of[p].kind == "reliability"), probe_ids[0])
-        probe, raw = probe_of[chosen], group.rows[chosen].raw
+        order, chosen = next((one for one in labelled if probe_of[one[1]].kind == "reliability"), labelled[0])
+        probe, raw = probe_of[chosen], group.put[order][chosen].raw
         if raw is None or probe.expectation.answer is None:
             continue
         examples.append(
@@ -554,7 +802,7 @@ def _examples(group: _Group, probe_of: Mapping[str, Probe]) -> list[Example]:
                 schedule=group.key.schedule,
                 checkpoint=group.key.checkpoint,
                 label=label,
-                count=len(probe_ids),
+                count=len(labelled),
                 edit_id=probe.edit_id,
                 probe_id=chosen,
                 level=probe.level,
@@ -618,6 +866,7 @@ def _notes(
     groups: Iterable[_Group],
     failed_references: Sequence[Row],
     stratum_of: Mapping[str, Mapping[str, Stratum]],
+    probe_of: Mapping[str, Probe],
     edit_of: Mapping[str, Edit],
 ) -> list[str]:
     """What a reader of the numbers should know, in sentences."""
@@ -625,31 +874,41 @@ def _notes(
     for row in failed_references:
         stage = row.failure.stage if row.failure is not None else "unknown"
         notes.append(f"{row.model}: asking the unedited model failed at {stage} in step {row.step}.")
-    models: dict[str, None] = {}
+    probed: dict[str, set[str]] = defaultdict(set)
     groups = list(groups)
     for budget in dict.fromkeys(group.key.chain_tokens for group in groups):
         if budget is not None:
             how = f"closed at the end of a sentence after {budget} token(s)" if budget else "left empty"
             notes.append(f"The chains of the probes were {how}; beliefs were sampled with the model's own chains.")
     for group in groups:
-        models[group.key.model] = None
         where = f"{group.key.method} on {group.key.model}"
-        stages = Counter(stage for edit_id, stage in group.failed.items() if edit_id not in _edits_put(group))
+        put = _edits_put(group, probe_of)
+        probed[group.key.model] |= put
+        if group.key.schedule == "lifelong":
+            where += f" at checkpoint {group.key.checkpoint}"
+        stages = Counter(
+            stage
+            for order, of_order in group.failed.items()
+            for edit_id, stage in of_order.items()
+            if not any(probe_of[probe_id].edit_id == edit_id for probe_id in group.put[order])
+        )
         for stage, count in sorted(stages.items()):
             notes.append(f"{where}: {count} step(s) failed at {stage}; their probes are unscored.")
-        put = [row for rows in group.steps.values() for row in rows]
-        unrestored = {row.step for row in put if row.is_restored_exactly is False}
-        if unrestored:
-            notes.append(f"{where}: after {len(unrestored)} step(s) the model was not restored bit for bit.")
+        num_unrestored = sum(step.is_unrestored for step in group.steps.values())
+        if num_unrestored:
+            notes.append(f"{where}: after {num_unrestored} step(s) the model was not restored bit for bit.")
         reasons = {why for column in group.columns.values() for of in column.unscored.values() for why in of}
         if NO_REFERENCE in reasons:
             notes.append(f"{where}: some probes have no output of the unedited model.")
         if NO_ROW in reasons:
             notes.append(f"{where}: some probes were not put to the edited model; the run is incomplete.")
-    for model in models:
+    for model, edits in probed.items():
         believed = stratum_of.get(model)
+        without = (edits if any(group.key.schedule != "single" for group in groups) else set(edit_of)) - set(
+            believed or ()
+        )
         if believed is None:
-            notes.append(_NO_BELIEFS if len(models) == 1 else f"{model}: {_NO_BELIEFS}")
-        elif len(believed) < len(edit_of):
-            notes.append(f"{model}: {len(edit_of) - len(believed)} edit(s) have no sampled belief and no stratum.")
+            notes.append(_NO_BELIEFS if len(probed) == 1 else f"{model}: {_NO_BELIEFS}")
+        elif without:
+            notes.append(f"{model}: {len(without)} edit(s) have no sampled belief and no stratum.")
     return notes

@@ -29,6 +29,7 @@ __all__ = [
     "ROWS_FILE",
     "STEPS_FILE",
     "Journal",
+    "iterate_rows",
     "lock_directory",
     "read_beliefs",
     "read_rows",
@@ -39,6 +40,9 @@ BELIEFS_FILE = "beliefs.jsonl"
 STEPS_FILE = "steps.jsonl"
 _DATA_FILES = (ROWS_FILE, BELIEFS_FILE)
 _LOCK_FILE = ".lock"
+
+#: Begins the record of a failure in a line; within a text its quotes would be escaped.
+_FAILED = b'"failure":{'
 
 _R = TypeVar("_R", bound=Record)
 
@@ -121,13 +125,21 @@ def read_rows(folder: Path) -> list[Row]:
     Raises:
         RunDirectoryError: A line is not a row.
     """
-    attempts: dict[tuple[str, int], list[Row]] = {}
-    for row in _read(folder / ROWS_FILE, Row):
-        of_step = attempts.setdefault((row.method, row.step), [])
-        if of_step and of_step[-1].failure is not None:
-            of_step.clear()
-        of_step.append(row)
-    return [row for of_step in attempts.values() for row in of_step]
+    of_step: dict[tuple[str, int], list[Row]] = {}
+    for step, row in _counted(folder / ROWS_FILE):
+        rows = of_step.setdefault(step, [])
+        if row is not None:
+            rows.append(row)
+    return [row for rows in of_step.values() for row in rows]
+
+
+def iterate_rows(folder: Path) -> Iterator[Row]:
+    """The same rows one at a time, in the order written: for who need not hold them all.
+
+    Raises:
+        RunDirectoryError: A line is not a row.
+    """
+    return (row for _, row in _counted(folder / ROWS_FILE) if row is not None)
 
 
 def read_beliefs(folder: Path) -> list[Belief]:
@@ -136,20 +148,59 @@ def read_beliefs(folder: Path) -> list[Belief]:
     Raises:
         RunDirectoryError: A line is not a belief.
     """
-    return _read(folder / BELIEFS_FILE, Belief)
+    return [belief for _, belief in _records(folder / BELIEFS_FILE, Belief)]
 
 
-def _read(path: Path, kind: type[_R]) -> list[_R]:
-    if not path.is_file():
-        return []
-    found = []
-    *lines, _torn = path.read_bytes().split(b"\n")
-    for number, line in enumerate(lines, start=1):
+def _counted(path: Path) -> Iterator[tuple[tuple[str, int], Row | None]]:
+    """Each line's method and step, and its row if that counts."""
+    superseded = _superseded(path)
+    for number, row in _records(path, Row):
+        yield (row.method, row.step), None if number in superseded else row
+
+
+def _superseded(path: Path) -> set[int]:
+    """Numbers of the lines that record a failure and are followed by another attempt at the same step and edit."""
+    failed: dict[tuple[str, int, str], int] = {}
+    found = set()
+    for number, line in _whole_lines(path):
+        is_failure = _FAILED in line
+        if not is_failure and not failed:
+            continue
+        key = _attempted(line)
+        if key is None:
+            continue
+        if key in failed:
+            found.add(failed.pop(key))
+        if is_failure:
+            failed[key] = number
+    return found
+
+
+def _attempted(line: bytes) -> tuple[str, int, str] | None:
+    """Method, step and edit of a line; None if it is no row."""
+    try:
+        row = json.loads(line)
+        return row["method"], row["step"], row["edit_id"]
+    except (ValueError, RecursionError, TypeError, KeyError):
+        return None
+
+
+def _records(path: Path, kind: type[_R]) -> Iterator[tuple[int, _R]]:
+    for number, line in _whole_lines(path):
         try:
-            found.append(kind.model_validate_json(line))
+            yield number, kind.model_validate_json(line)
         except ValidationError as error:
             raise _damaged(path, f"line {number} is not a {kind.__name__.lower()}") from error
-    return found
+
+
+def _whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The lines of a file and their numbers, from 1; a half-written last one is left out."""
+    if not path.is_file():
+        return
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if line.endswith(b"\n"):
+                yield number, line[:-1]
 
 
 def _append_durably(path: Path, block: bytes) -> None:

@@ -18,15 +18,15 @@ from reground.benchmarks.base import Benchmark
 from reground.benchmarks.registry import absolute_name
 from reground.edits.files import write_atomically, write_records
 from reground.edits.records import Row
-from reground.errors import RunDirectoryError, WorkerError
+from reground.errors import ArtifactError, RunDirectoryError, WorkerError
 from reground.evaluation.results import Summary, write_summary
 from reground.evaluation.scores import summarise
-from reground.methods.registry import method_entry
+from reground.methods.registry import find_artifact, method_entry
 from reground.models.base import Model
 from reground.runner.chain_state import STATES_FOLDER
 from reground.runner.executors.base import Executor
 from reground.runner.executors.inline import InlineExecutor
-from reground.runner.journal import Journal, lock_directory, read_beliefs, read_rows
+from reground.runner.journal import Journal, iterate_rows, lock_directory, read_beliefs
 from reground.runner.manifest import (
     MANIFEST_FILE,
     Manifest,
@@ -36,7 +36,7 @@ from reground.runner.manifest import (
 )
 from reground.runner.plan import Companion, Workload, check_capabilities, load_workload
 from reground.runner.recipe import Recipe
-from reground.runner.schedules import REFERENCE, Step, probed_edits, reference_steps, schedule_steps
+from reground.runner.schedules import REFERENCE, Step, chain_orders, probed_edits, reference_steps, schedule_steps
 from reground.runner.versions import collect_versions
 from reground.runner.work import Done, Job, Unit, changed, loader_of, require_offered
 from reground.runner.zero_shot import ZeroShotRecord, ask_zero_shot
@@ -357,13 +357,13 @@ class _Run:
         self.job = Job(folder, manifest, workload, versions, load)
         self._journal = Journal(folder)
         steps = self._steps()
-        rows = read_rows(folder) if self._journal.finished else []
-        again = _failed_alone(rows)
+        failures = _failures(folder) if self._journal.finished else []
+        again = _failed_alone(failures)
         self._finished = {
             step.key for step in steps if step.key in self._journal.finished and (step.method, step.index) not in again
         }
         self.num_steps = len(steps)
-        self._references, self._others = self._units(steps, _dropped(rows))
+        self._references, self._others = self._units(steps, _dropped(failures))
         self._num_references_out = 0
 
     @property
@@ -417,7 +417,7 @@ class _Run:
     def rest_of(self, unit: Unit) -> Unit:
         """A unit without what has been finished of it."""
         step = unit.steps[0]
-        dropped = _dropped(read_rows(self.folder)) if step.order is not None else {}
+        dropped = _dropped(_failures(self.folder)) if step.order is not None else {}
         gone = dropped.get((step.method, step.order), frozenset())
         return replace(unit, finished=frozenset(self._finished), dropped=gone)
 
@@ -428,12 +428,16 @@ class _Run:
         summary = summarise(
             workload.edits,
             [probe for edit in workload.edits for probe in workload.probes[edit.id]],
-            read_rows(self.folder),
+            iterate_rows(self.folder),
             read_beliefs(self.folder),
             settings=recipe.protocol,
             run=self._manifest.run,
             notes=(self._manifest.zero_shot.sentence,) if self._manifest.zero_shot is not None else (),
             tags=workload.tags,
+            orders=[
+                [edit.id for edit in order] for order in chain_orders(recipe.schedule, workload.edits, recipe.seed)
+            ],
+            fit_seconds=_fit_seconds(recipe),
         )
         write_summary(summary, self.folder / SUMMARY_FILE)
         return summary
@@ -484,15 +488,33 @@ class _Run:
         return references, others
 
 
-def _failed_alone(rows: Sequence[Row]) -> set[tuple[str, int]]:
+def _fit_seconds(recipe: Recipe) -> dict[str, float]:
+    """What training took, for each method that was trained and whose artifact is still there to say so."""
+    found = {}
+    for name, settings in recipe.methods.items():
+        try:
+            artifact = find_artifact(name, settings, recipe.model)
+        except ArtifactError:  # the steps that needed it are done
+            continue
+        if artifact is not None:
+            found[name] = artifact.report.wall_s
+    return found
+
+
+def _failures(folder: Path) -> list[Row]:
+    """The rows of a run that record a failure."""
+    return [row for row in iterate_rows(folder) if row.failure is not None]
+
+
+def _failed_alone(failures: Sequence[Row]) -> set[tuple[str, int]]:
     """Steps outside of chains that failed; they are tried again."""
-    return {(row.method, row.step) for row in rows if row.failure is not None and row.order is None}
+    return {(row.method, row.step) for row in failures if row.order is None}
 
 
-def _dropped(rows: Sequence[Row]) -> dict[tuple[str, int | None], frozenset[str]]:
+def _dropped(failures: Sequence[Row]) -> dict[tuple[str, int | None], frozenset[str]]:
     """For each chain the edits that could not be put in force."""
     found: dict[tuple[str, int | None], set[str]] = {}
-    for row in rows:
+    for row in failures:
         if row.failure is not None and row.failure.stage == "apply" and row.order is not None:
             found.setdefault((row.method, row.order), set()).add(row.edit_id)
     return {chain: frozenset(ids) for chain, ids in found.items()}

@@ -30,7 +30,7 @@ from reground.methods.registry import create_config, create_editor, find_artifac
 from reground.models.base import Model, Output, Query, probe_query
 from reground.models.registry import load_model
 from reground.runner.chain_state import ChainStates
-from reground.runner.journal import read_rows
+from reground.runner.journal import iterate_rows
 from reground.runner.manifest import Manifest
 from reground.runner.output_cache import OutputCache, Written
 from reground.runner.plan import Workload
@@ -231,7 +231,7 @@ class Worker:
         """Take from the journal what the unedited model said before this process began."""
         self._has_read_journal = True
         probe_of = {probe.id: probe for probes in self._workload.probes.values() for probe in probes}
-        for row in read_rows(self._folder):
+        for row in iterate_rows(self._folder):
             if row.phase == "before" and row.probe_id in probe_of and row.raw is not None and row.trace:
                 self._said[self._key(self._query(probe_of[row.probe_id]))] = _Said(row.raw, row.trace)
 
@@ -460,19 +460,18 @@ class Worker:
         except Exception as error:
             failure = _failure("apply", error)
             if chain.is_anew:
-                put = {one.edit.id: one.edit for one in step.probed}
-                return Done(step.key, tuple(self._failed(step, edit, failure) for edit in put.values()))
+                return Done(step.key, tuple(self._failed(step, one.edit, failure, one.age) for one in step.probed))
             dropped.update(edit.id for edit in step.added)
         asked = [one for one in step.probed if one.edit.id not in dropped]
         if asked:
             rows += self._probed(chain, step, asked, cost, num_applied)
         elif failure is None:
             rows.append(self._row(step, "after", None, cost=cost, num_applied=num_applied))
-        lost = {one.edit.id: one.edit for one in step.probed if one.edit.id in dropped}
-        if failure is not None:
-            lost |= {edit.id: edit for edit in step.added}
+        lost = {one.edit.id: one for one in step.probed if one.edit.id in dropped}
+        if failure is not None and step.edit.id not in lost:
+            rows.append(self._failed(step, step.edit, failure, None))
         not_in_force = failure or Failure(stage="apply", message="the edit could not be put in force when it was due")
-        rows += [self._failed(step, edit, not_in_force) for edit in lost.values()]
+        rows += [self._failed(step, one.edit, not_in_force, one.age) for one in lost.values()]
         return Done(step.key, tuple(rows))
 
     def _probed(
@@ -488,13 +487,14 @@ class Worker:
             self._fed(chain.model, probes, answers)
         except Exception as error:
             failure = _failure(stage, error)
-            return [self._failed(step, one.edit, failure) for one in asked]
+            return [self._failed(step, one.edit, failure, one.age) for one in asked]
         ages = [one.age for one, _ in pairs]
         rows = self._probe_rows(step, probes, answers, cost, num_applied=num_applied)
         return [row.model_copy(update={"age": age}) for row, age in zip(rows, ages, strict=True)]
 
-    def _failed(self, step: Step, edit: Edit, failure: Failure) -> Row:
-        return self._row(step, "after", None, edit=edit, failure=failure)
+    def _failed(self, step: Step, edit: Edit, failure: Failure, age: int | None) -> Row:
+        """The row of an edit whose probes could not be put, or which could not be put in force (age None)."""
+        return self._row(step, "after", None, edit=edit, failure=failure).model_copy(update={"age": age})
 
     def _end_chain(self, chain: EditChain, step: Step, done: Done) -> Done:
         """Take all edits of a chain off, and say on its last rows whether the model came back."""
@@ -504,7 +504,7 @@ class Worker:
             chain.restore()
             restore_s = time.perf_counter() - start
         except Exception as error:
-            rows = (self._failed(step, step.edit, _failure("restore", error)),)
+            rows = (self._failed(step, step.edit, _failure("restore", error), 0),)
             done = Done(done.key, (*(row for row in done.rows if row.edit_id != step.edit.id), *rows))
         expected = self._fingerprints.get(step.edit.id)
         is_restored = None if isinstance(expected, Failure) else self._is_restored(step)
