@@ -143,7 +143,8 @@ def start_runs(
                 loaded[choice] = (load or loader_of(recipe))()
             begun = _begin(folder, recipe, workload, load, loaded[choice], benchmark is not None, on_progress)
             runs.append(stack.enter_context(begun))
-        return _finish(runs, executor or InlineExecutor(), on_progress, _last(loaded))
+        held = [(runs[-1].job, loaded.popitem()[1])]
+        return _finish(runs, executor or InlineExecutor(), on_progress, held)
 
 
 def resume_run(
@@ -188,7 +189,7 @@ def resume_runs(
     """Finish several runs, their steps shared among the same workers; see ``resume_run``."""
     with ExitStack() as stack:
         runs = [stack.enter_context(_reopened(folder, benchmark, load)) for folder in folders]
-        return _finish(runs, executor or InlineExecutor(), on_progress, None)
+        return _finish(runs, executor or InlineExecutor(), on_progress, [])
 
 
 @contextmanager
@@ -216,6 +217,7 @@ def _begin(
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
         zero_shot=zero_shot,
     )
+    del model  # whoever does the steps may want its memory
     is_new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -251,24 +253,16 @@ def _reopened(folder: Path, benchmark: Benchmark | None, load: Callable[[], Mode
         yield _Run(folder, manifest, workload, load or loader_of(recipe))
 
 
-def _last(loaded: Mapping[tuple[str | None, ...], Model]) -> Model | None:
-    return next(iter(loaded.values()), None)
-
-
 def _finish(
-    runs: Sequence[_Run], executor: Executor, on_progress: Progress | None, model: Model | None
+    runs: Sequence[_Run], executor: Executor, on_progress: Progress | None, loaded: list[tuple[Job, Model]]
 ) -> list[RunResult]:
-    """Do every step that is not done, and write the summaries.
-
-    Args:
-        model: That of the last run, if it is loaded.
-    """
+    """Do every step that is not done, and write the summaries; ``loaded`` as ``Executor.run`` takes it."""
     for run in runs:
         run.open()
     feed = _Feed(runs, on_progress or (lambda done, total, label: None))
     if feed.is_waiting:
         with executor:
-            executor.run(feed, model_of=runs[-1].job if model is not None else None, model=model)
+            executor.run(feed, loaded)
     feed.show("summary")
     results = []
     for run in runs:

@@ -50,13 +50,13 @@ class Feed(Protocol):
 class Executor(Protocol):
     """Does units. Leaving its ``with`` block ends whatever it started."""
 
-    def run(self, feed: Feed, *, model_of: Job | None = None, model: Model | None = None) -> None:
+    def run(self, feed: Feed, loaded: list[tuple[Job, Model]]) -> None:
         """Do everything a feed has.
 
         Args:
             feed: Where units come from.
-            model_of: A run whose model is loaded in this process; an executor without use for it lets it go.
-            model: That model.
+            loaded: A run whose model is loaded in this process, and the model; taken out, so that an executor without
+                use for it frees its memory.
 
         Raises:
             RegroundError: What stopped a unit, as it would stop a run in this process.

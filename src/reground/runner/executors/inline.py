@@ -22,9 +22,11 @@ class InlineExecutor:
     def __init__(self, *, state_every_s: float = STATE_EVERY_S) -> None:
         self._state_every_s = state_every_s
 
-    def run(self, feed: Feed, *, model_of: Job | None = None, model: Model | None = None) -> None:
+    def run(self, feed: Feed, loaded: list[tuple[Job, Model]]) -> None:
         """Do everything a feed has; see ``Executor.run``."""
-        workplace = Workplace(model_of, model, state_every_s=self._state_every_s)
+        job, model = loaded.pop() if loaded else (None, None)
+        workplace = Workplace(job, model, state_every_s=self._state_every_s)
+        del model  # the workplace replaces one that an edit spoiled
         run: str | None = None
         while (unit := feed.next_unit(run)) is not None:
             run = unit.run
