@@ -263,6 +263,7 @@ class TellEditor:
         self.name = name
 
     def apply(self, model: Model, edits: Sequence[Edit], *, seed: int = 0) -> _Edited:
+        SEEN.append(("tell", tuple(edits)))
         assert isinstance(model, ScriptedModel)
         return _Edited(model, [], " ".join(edit.statement for edit in edits), None)
 

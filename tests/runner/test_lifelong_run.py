@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -19,7 +20,6 @@ from scripted_world import SEEN
 from reground.errors import WorkerError
 from reground.evaluation.results import Summary
 from reground.runner.chain_state import STATES_FOLDER
-from reground.runner.executors.base import Executor
 from reground.runner.executors.inline import InlineExecutor
 from reground.runner.executors.local import LocalExecutor
 from reground.runner.journal import ROWS_FILE, STEPS_FILE, Journal, read_rows
@@ -53,7 +53,7 @@ def test_a_checkpoint_probes_with_all_earlier_edits_in_force(world: Path, tmp_pa
     edits = scripted_world.make_edits()
     schedule = Lifelong.model_validate(LIFELONG)
     orders = chain_orders(schedule, edits, 0)
-    applied = [what for kind, what in SEEN if kind == "apply"]
+    applied = [what for kind, what in SEEN if kind == "tell"]
     assert applied[-4:] == [orders[0][:2], orders[0], orders[1][:2], orders[1]]
     assert [len(what) for what in applied[:-4]] == [1, 1]
     rows = [row for row in read_rows(folder) if row.phase == "after"]
@@ -130,18 +130,16 @@ def test_a_run_cut_anywhere_and_resumed_equals_an_uninterrupted_one(
 
 
 def _cut_data(folder: Path) -> None:
-    import json
-
     last = json.loads((folder / STEPS_FILE).read_bytes().splitlines()[-1])
     for name, end in last["ends"].items():
         os.truncate(folder / name, end)
 
 
-def _killed_at_random(work: Callable[[], None], folder: Path, seed: int, num_steps: int) -> None:
-    """Do ``work`` in a child that is killed by SIGKILL as it writes a step drawn at random."""
+def _killed(work: Callable[[], object], folder: Path, num_steps: int) -> None:
+    """Do ``work`` in a child that is killed by SIGKILL once it has written so many steps."""
     pid = os.fork()
     if pid == 0:
-        append, left = Journal.append, random.Random(seed).randrange(1, num_steps)
+        append, left = Journal.append, num_steps
 
         def dying(self: Journal, *arguments: Any) -> None:
             nonlocal left
@@ -181,20 +179,15 @@ def test_a_chain_on_a_model_with_weights_goes_on_from_its_state_after_kill_9(
     whole = start_run(chosen, tmp_path / "whole", executor=InlineExecutor(state_every_s=0))
     cut = tmp_path / "cut"
     eager = partial(InlineExecutor, state_every_s=0)
-    _killed_at_random(lambda: start_run(chosen, cut, executor=eager()) and None, cut, 7, 4)
-    _killed_at_random(lambda: resume_run(cut, executor=eager()) and None, cut, 1, 3)
-    if method != "prompt":
-        states = list((cut / STATES_FOLDER).glob("*/*"))
-        assert all(len(list(folder.iterdir())) <= 3 for folder in (cut / STATES_FOLDER).iterdir())
-        assert states or _num_steps(cut) <= 3, "only what the unedited model said is on disk"
+    draw = random.Random(method)
+    _killed(lambda: start_run(chosen, cut, executor=eager()), cut, draw.randrange(4, 7))
+    _killed(lambda: resume_run(cut, executor=eager()), cut, draw.randrange(1, 3))
+    kept = [len(list(chain.iterdir())) for chain in (cut / STATES_FOLDER).glob("*")]
+    assert all(number <= 2 for number in kept), "a bounded number of states is kept"
     resumed = resume_run(cut, executor=eager())
     assert timeless(cut) == timeless(whole.folder)
     assert resumed.num_failed_steps == whole.num_failed_steps == 0
     assert not (cut / STATES_FOLDER).exists()
-
-
-def _num_steps(folder: Path) -> int:
-    return len((folder / STEPS_FILE).read_bytes().splitlines())
 
 
 def test_a_damaged_state_is_passed_over_and_the_edits_are_made_again(
@@ -225,15 +218,15 @@ def _load() -> Any:
 class _Killing(LocalExecutor):
     """Kills one of its workers once the first steps of a method are in the journal."""
 
-    def __init__(self, folder: Path, *, always: bool = False) -> None:
+    def __init__(self, folder: Path) -> None:
         super().__init__(2)
-        self._folder, self._always, self._has_killed = folder, always, False
+        self._folder, self.has_killed = folder, False
 
     def _hear(self, worker: Any, feed: Any) -> None:
         super()._hear(worker, feed)
-        is_time = any(row.method != REFERENCE for row in read_rows(self._folder)) or self._always
-        if is_time and worker.unit is not None and (self._always or not self._has_killed):
-            self._has_killed = True
+        is_time = any(row.method != REFERENCE for row in read_rows(self._folder))
+        if is_time and worker.unit is not None and not self.has_killed:
+            self.has_killed = True
             os.kill(worker.process.pid, signal.SIGKILL)
 
 
@@ -244,16 +237,24 @@ def test_two_worker_processes_leave_the_same_rows_as_one_and_lose_none_when_one_
     alone = start_run(chosen, tmp_path / "alone", load=_load).folder
     executor = _Killing(tmp_path / "shared")
     shared = start_run(chosen, tmp_path / "shared", load=_load, executor=executor)
-    assert executor._has_killed
+    assert executor.has_killed
     assert timeless(shared.folder) == timeless(alone)
     assert executor.process_ids == []
 
 
-def test_a_run_whose_workers_all_die_is_given_up_with_its_rows_kept(world: Path, tmp_path: Path) -> None:
+def _dies() -> Any:
+    if os.environ["REGROUND_TEST_PARENT"] != str(os.getpid()):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return _load()
+
+
+def test_a_run_whose_workers_all_die_is_given_up_with_its_rows_kept(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REGROUND_TEST_PARENT", str(os.getpid()))
     folder = tmp_path / "run"
-    executor: Executor = _Killing(folder, always=True)
     with pytest.raises(WorkerError, match="was lost 3 times, last: it ended by signal 9"):
-        start_run(recipe(world, methods=["prompt"]), folder, load=_load, executor=executor)
+        start_run(recipe(world, methods=["prompt"]), folder, load=_dies, executor=LocalExecutor(2))
     resume_run(folder, load=_load)
     alone = start_run(recipe(world, methods=["prompt"]), tmp_path / "alone", load=_load).folder
     assert timeless(folder) == timeless(alone)

@@ -715,9 +715,9 @@ def _key_of(score: Score) -> GroupKey:
 
 def _derived(key: GroupKey, label: tuple[str, str], measure: Measure, n: int) -> Score:
     """A number that is itself made of scores, and has no interval of its own."""
-    is_known = not isinstance(measure, Unscored)
-    reasons = Counter[str]() if is_known else Counter({measure.reason: 1})
-    return _score(key, label, "all", measure if is_known else None, Interval(None, None), n if is_known else 0, reasons)
+    if isinstance(measure, Unscored):
+        return _score(key, label, "all", None, Interval(None, None), 0, Counter({measure.reason: 1}))
+    return _score(key, label, "all", measure, Interval(None, None), n, Counter())
 
 
 def _payoff(key: GroupKey, value_of: _Values) -> list[Score]:

@@ -158,7 +158,7 @@ def _num_gpus_freed() -> int:
     import torch  # whoever runs here has a model, and torch with it
 
     gc.collect()
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         torch.cuda.empty_cache()
     return torch.cuda.device_count()
 

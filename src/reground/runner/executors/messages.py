@@ -52,7 +52,7 @@ def raised_from(message: Refused | Fault) -> Exception:
     """The error that stopped a unit in another process, to be raised in this one."""
     if isinstance(message, Fault):
         return RuntimeError(f"a worker process failed:\n{message.traceback}")
-    kind = getattr(errors, message.kind, RegroundError)
+    kind: type[RegroundError] = getattr(errors, message.kind, RegroundError)
     error = RegroundError.__new__(kind)
     RegroundError.__init__(error, *message.parts)
     return error
