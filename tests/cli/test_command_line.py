@@ -406,7 +406,7 @@ def test_validate_counts_every_defect(tmp_path: Path) -> None:
 def test_recipe_mistakes_end_with_a_message(recipe: Path, tmp_path: Path) -> None:
     assert "'benchmark.limt'" in refuse("run", "start", recipe, "--set", "benchmark.limt=3")
     assert "nope" in refuse("run", "start", recipe, "--set", "model=nope")
-    assert "executor" in refuse("run", "start", recipe, "--executor", "ray")
+    assert "executor" in refuse("run", "start", recipe, "--executor", "slurm")
     assert "dtype" in refuse("run", "start", recipe, "--out", tmp_path / "run", "--set", "dtype=float16")
     assert "quickstart" in refuse("run", "start", "quickstrat")
     assert not (tmp_path / "run").exists()

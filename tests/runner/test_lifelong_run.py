@@ -304,3 +304,15 @@ def test_a_ray_cluster_leaves_the_same_rows_and_loses_none_when_a_worker_is_kill
     assert Killing.has_killed
     assert timeless(shared.folder) == timeless(alone)
     assert not ray.is_initialized()
+
+
+def test_executors_are_opened_by_name() -> None:
+    from reground.errors import InputError, UnknownNameError
+    from reground.runner.executors.registry import open_executor
+
+    assert isinstance(open_executor("local", 1), InlineExecutor)
+    assert isinstance(open_executor("local", 2), LocalExecutor)
+    with pytest.raises(UnknownNameError, match="local, ray"):
+        open_executor("lokal", 1)
+    with pytest.raises(InputError, match="at least one"):
+        open_executor("local", 0)

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from reground.cli.output import AsJson, print_json, print_records, progress_bar
-from reground.errors import RecipeError
 
 if TYPE_CHECKING:
     from reground.evaluation.lenses.base import Lens, LensScore
@@ -28,6 +27,8 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Change a setting, e.g. benchmark.limit=20."),
 ]
+Where = Annotated[str, typer.Option("--executor", help="Where steps are done: local or ray.")]
+NumWorkers = Annotated[int, typer.Option("--workers", help="Processes, or Ray actors, that do steps.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar.")]
 
 
@@ -39,7 +40,8 @@ def start(
     image_root: Annotated[
         str | None, typer.Option(help="Folder of a published data set's images; as --set benchmark.image_root=DIR.")
     ] = None,
-    executor: Annotated[str, typer.Option(help="Where steps are done: local.")] = "local",
+    executor: Where = "local",
+    num_workers: NumWorkers = 1,
     is_dry: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost; load nothing.")] = False,
     is_quiet: Quiet = False,
     as_json: AsJson = False,
@@ -47,8 +49,6 @@ def start(
     """Run a recipe: every method on every edit, before and after, and the scores."""
     from reground.runner.recipe import load_recipe
 
-    if executor != "local":
-        raise RecipeError(f"unknown executor {executor!r}.", "local", "leave --executor out.")
     rooted = [] if image_root is None else [f"benchmark.image_root={json.dumps(image_root)}"]
     chosen = load_recipe(recipe, [*(overrides or ()), *rooted])
     if is_dry:
@@ -58,11 +58,13 @@ def start(
             require_empty(out)
         _print_plan(_plan(chosen), as_json=as_json)
         return
+    from reground.runner.executors.registry import open_executor
     from reground.runner.run import start_run
 
+    who = open_executor(executor, num_workers)
     folder = out or Path("runs") / chosen.name
     carry_out(
-        lambda progress: start_run(chosen, folder, on_progress=progress),
+        lambda progress: start_run(chosen, folder, on_progress=progress, executor=who),
         folder,
         is_quiet=is_quiet,
         as_json=as_json,
@@ -72,13 +74,22 @@ def start(
 @app.command("resume")
 def resume(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Run directory.")],
+    executor: Where = "local",
+    num_workers: NumWorkers = 1,
     is_quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Finish an interrupted run and try failed steps again; what is done is not done again."""
+    from reground.runner.executors.registry import open_executor
     from reground.runner.run import resume_run
 
-    carry_out(lambda progress: resume_run(folder, on_progress=progress), folder, is_quiet=is_quiet, as_json=as_json)
+    who = open_executor(executor, num_workers)
+    carry_out(
+        lambda progress: resume_run(folder, on_progress=progress, executor=who),
+        folder,
+        is_quiet=is_quiet,
+        as_json=as_json,
+    )
 
 
 @app.command("show")

@@ -37,6 +37,7 @@ from reground.runner.manifest import (
 from reground.runner.plan import Companion, Workload, check_capabilities, load_workload
 from reground.runner.recipe import Recipe
 from reground.runner.schedules import REFERENCE, Step, chain_orders, probed_edits, reference_steps, schedule_steps
+from reground.runner.together import AskedTogether
 from reground.runner.versions import collect_versions
 from reground.runner.work import Done, Job, Unit, changed, loader_of, require_offered
 from reground.runner.zero_shot import ZeroShotRecord, ask_zero_shot
@@ -452,11 +453,9 @@ class _Run:
     def _units(
         self, steps: Sequence[Step], dropped: Mapping[tuple[str, int | None], frozenset[str]]
     ) -> tuple[list[Unit], list[Unit]]:
-        """What is left to do: first of the unedited model, then of all else.
-
-        The unedited model is asked by one process: a question that two edits share is put to it once.
-        """
+        """What is left to do: first of the unedited model, then of all else."""
         finished = frozenset(self._finished)
+        together = AskedTogether(self._workload.edits, self._workload.probes)
         chains: dict[tuple[str, int | None], list[Step]] = {}
         alone: dict[str, list[Step]] = {}
         for step in steps:
@@ -467,11 +466,8 @@ class _Run:
         references: list[Unit] = []
         others: list[Unit] = []
         for method in (REFERENCE, *self._manifest.recipe.methods):
-            left = alone.get(method, [])
-            size = len(left) if method == REFERENCE else _BLOCK
-            for start in range(0, len(left), size or 1):
-                unit = Unit(self.id, method, tuple(left[start : start + size]))
-                (references if method == REFERENCE else others).append(unit)
+            for block in _blocks(alone.get(method, []), together):
+                (references if method == REFERENCE else others).append(Unit(self.id, method, block))
             others += [
                 Unit(
                     self.id, f"{method}, order {order}", tuple(chain), finished, dropped.get((name, order), frozenset())
@@ -480,6 +476,19 @@ class _Run:
                 if name == method and any(step.key not in finished for step in chain)
             ]
         return references, others
+
+
+def _blocks(steps: Sequence[Step], together: AskedTogether) -> Iterator[tuple[Step, ...]]:
+    """Steps that stand alone in blocks of about ``_BLOCK``; edits that are asked about together stay together."""
+    block: list[Step] = []
+    for step in steps:
+        group = together.group(step.index, step.edit)
+        if len(block) >= _BLOCK and (group is None or group.start == step.index):
+            yield tuple(block)
+            block = []
+        block.append(step)
+    if block:
+        yield tuple(block)
 
 
 def _fit_seconds(recipe: Recipe) -> dict[str, float]:
