@@ -10,9 +10,11 @@ from PIL import Image
 from reground.edits.files import read_edits, read_probes, write_records
 from reground.edits.records import ImageRef
 from reground.errors import CapabilityError, ImageError, InputError, RecipeError, UnknownNameError
+from reground.runner.journal import read_beliefs
 from reground.runner.plan import check_capabilities, load_workload, make_plan
 from reground.runner.recipe import Recipe
 from reground.runner.run import start_run
+from reground.runner.schedules import Lifelong
 
 
 def recipe(world: Path, *methods: str, model: str = "scripted:editable", **benchmark: object) -> Recipe:
@@ -34,10 +36,25 @@ def test_a_plan_counts_what_the_run_then_asks(world: Path, tmp_path: Path) -> No
     plan = make_plan(chosen, load_workload(chosen))
     assert (plan.num_edits, plan.num_probes) == (3, 12)
     assert [(m.num_generations, m.num_scores, m.num_steps) for m in plan.methods] == [(12, 6, 3), (12, 6, 3)]
+    assert [m.num_applied for m in plan.methods] == [3, 3]
     start_run(chosen, tmp_path / "run")
     num_asked = sum(len(texts) for kind, texts in SEEN if kind == "generate")
     assert plan.num_generations == num_asked + 3 * 4
     assert plan.max_tokens == plan.num_generations * 96
+
+
+def test_a_plan_of_chains_counts_what_the_run_then_asks(world: Path, tmp_path: Path) -> None:
+    from scripted_world import SEEN
+
+    schedule = {"name": "lifelong", "checkpoints": [1, 2], "sample": 2, "orders": 2}
+    chosen = recipe(world, "tell").model_copy(update={"schedule": Lifelong.model_validate(schedule)})
+    plan = make_plan(chosen, load_workload(chosen))
+    start_run(chosen, tmp_path / "run")
+    (method,) = plan.methods
+    applied = [len(edits) for kind, edits in SEEN if kind == "tell"]
+    assert (method.num_steps, method.num_applied) == (len(applied), sum(applied))
+    num_asked = sum(len(texts) for kind, texts in SEEN if kind == "generate")
+    assert plan.num_generations == num_asked + 4 * len(read_beliefs(tmp_path / "run"))
 
 
 def test_a_limit_takes_a_sample_that_depends_on_the_seed_alone(world: Path) -> None:

@@ -207,7 +207,7 @@ def _print_plan(plan: Plan, *, as_json: bool) -> None:
     for method in plan.methods:
         typer.echo(
             f"  {method.method:<12}{method.num_generations:>8} outputs, {method.num_scores} scored targets, "
-            f"{method.num_steps} edits applied and undone"
+            f"{method.num_applied} edits applied in {method.num_steps} steps"
         )
     typer.echo(
         f"  in all      {plan.num_generations:>8} outputs of at most {plan.max_new_tokens} tokens: "

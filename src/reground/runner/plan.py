@@ -15,6 +15,7 @@ from reground.methods.registry import METHODS, create_config, find_artifact, met
 from reground.models.base import probe_query
 from reground.models.registry import check_placement, model_entry
 from reground.runner.recipe import Recipe
+from reground.runner.schedules import probed_edits, schedule_steps
 
 __all__ = [
     "Companion",
@@ -73,10 +74,19 @@ class Workload(Record):
 
 
 class MethodPlan(Record):
-    """What one method will cost: ``num_steps`` edits applied and undone, and so many outputs and scores."""
+    """What one method will cost.
+
+    Attributes:
+        method: Its name.
+        num_steps: Steps; each goes into the journal by itself.
+        num_applied: Edits put in force, counting one again whenever a chain is made anew.
+        num_generations: Outputs.
+        num_scores: Targets fed and scored.
+    """
 
     method: str
     num_steps: int
+    num_applied: int
     num_generations: int
     num_scores: int
 
@@ -195,16 +205,10 @@ def make_plan(recipe: Recipe, workload: Workload) -> Plan:
     num_candidates = len(workload.edits) if recipe.benchmark.zero_shot_filter else 0
     workload = workload.only(edit.id for edit in workload.edits[: recipe.benchmark.limit])
     asked = [probe for edit in workload.edits for probe in workload.probes[edit.id]]
-    num_scored = 0
-    if "score" in model_entry(recipe.model).capabilities:
-        num_scored = sum(probe.expectation.kind == "answer" for probe in asked)
-        if recipe.protocol.keeps_forced_tokens:
-            num_scored += sum(probe.is_local or bool(probe.options) for probe in asked)
-    methods = tuple(
-        MethodPlan(method=name, num_steps=len(workload.edits), num_generations=len(asked), num_scores=num_scored)
-        for name in recipe.methods
-    )
-    num_reference = _num_distinct(asked) + recipe.protocol.belief_samples * len(workload.edits)
+    methods = tuple(_method_plan(recipe, workload, name) for name in recipe.methods)
+    probed = probed_edits(recipe.schedule, workload.edits, recipe.seed)
+    num_reference = _num_distinct([probe for edit in probed for probe in workload.probes[edit.id]])
+    num_reference += recipe.protocol.belief_samples * len(probed)
     num_generations = num_candidates + num_reference + sum(method.num_generations for method in methods)
     return Plan(
         recipe=recipe.name,
@@ -219,6 +223,31 @@ def make_plan(recipe: Recipe, workload: Workload) -> Plan:
         max_new_tokens=recipe.protocol.max_new_tokens,
         max_tokens=num_generations * recipe.protocol.max_new_tokens,
     )
+
+
+def _method_plan(recipe: Recipe, workload: Workload, method: str) -> MethodPlan:
+    anew = [method] if method_entry(method).chain == "anew" else []
+    steps = schedule_steps(recipe.schedule, [method], workload.edits, seed=recipe.seed, anew=anew)
+    alone = [step.edit.id for step in steps if step.order is None]
+    put = alone + [one.edit.id for step in steps for one in step.probed]
+    num_scored = {edit_id: _num_scored(recipe, workload.probes[edit_id]) for edit_id in set(put)}
+    return MethodPlan(
+        method=method,
+        num_steps=len(steps),
+        num_applied=len(alone)
+        + sum(step.num_applied if anew else len(step.added) for step in steps if step.order is not None),
+        num_generations=sum(len(workload.probes[edit_id]) for edit_id in put),
+        num_scores=sum(num_scored[edit_id] for edit_id in put),
+    )
+
+
+def _num_scored(recipe: Recipe, probes: Sequence[Probe]) -> int:
+    if "score" not in model_entry(recipe.model).capabilities:
+        return 0
+    num_scored = sum(probe.expectation.kind == "answer" for probe in probes)
+    if recipe.protocol.keeps_forced_tokens:
+        num_scored += sum(probe.is_local or bool(probe.options) for probe in probes)
+    return num_scored
 
 
 def _num_distinct(probes: Sequence[Probe]) -> int:
