@@ -250,16 +250,21 @@ def test_what_is_no_completion_is_a_defect(body: Any) -> None:
 def test_ctrl_c_ends_requests_that_are_under_way(server: FaultServer) -> None:
     server.answer = lambda request: Reply(completion("late").body, wait_s=60.0)
     code = (
+        # whoever started the tests in the background has interrupts ignored, and children inherit that
+        "import signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from reground.chat.client import ChatClient\n"
         f"client = ChatClient({server.url!r})\nprint('ready', flush=True)\n"
         "try:\n    client.post_all([{'n': 1}] * 4)\nexcept KeyboardInterrupt:\n    print('interrupted')\n"
     )
-    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=os.environ)
-    assert child.stdout is not None
-    assert child.stdout.readline() == "ready\n"
-    while len(server.requests) < 4:
-        time.sleep(0.01)
-    start = time.monotonic()
-    child.send_signal(signal.SIGINT)
-    assert child.communicate(timeout=50)[0] == "interrupted\n"
-    assert time.monotonic() - start < 30
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=os.environ) as child:
+        try:
+            assert child.stdout is not None
+            assert child.stdout.readline() == "ready\n"
+            while len(server.requests) < 4:
+                time.sleep(0.01)
+            start = time.monotonic()
+            child.send_signal(signal.SIGINT)
+            assert child.communicate(timeout=50)[0] == "interrupted\n"
+            assert time.monotonic() - start < 30
+        finally:
+            child.kill()
