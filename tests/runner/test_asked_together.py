@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from reground.runner import work
 from reground.runner.journal import read_rows
 from reground.runner.recipe import Recipe
 from reground.runner.run import resume_run, start_run
+from reground.runner.schedules import Lifelong
 from reground.runner.together import AskedTogether
 
 
@@ -47,7 +47,8 @@ def rows(folder: Path) -> list[Row]:
 
 
 def one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(work, "AskedTogether", partial(AskedTogether, num_rows=1))
+    single = classmethod(lambda cls, recipe, workload: cls(workload.edits, workload.probes, 1))
+    monkeypatch.setattr(AskedTogether, "of", single)
 
 
 def test_all_is_asked_in_three_calls_and_the_rows_are_the_same(
@@ -62,6 +63,18 @@ def test_all_is_asked_in_three_calls_and_the_rows_are_the_same(
         one_by_one(patch)
         start_run(recipe, tmp_path / "alone")
     assert rows(tmp_path / "together") == rows(tmp_path / "alone")
+
+
+def test_the_reference_of_chains_is_asked_in_one_call_too(recipe: Recipe, tmp_path: Path) -> None:
+    schedule = {"name": "lifelong", "checkpoints": [1, 2], "sample": 2, "orders": 1}
+    chains = recipe.model_copy(update={"schedule": Lifelong.model_validate(schedule)})
+    SEEN.clear()
+    folder = start_run(chains, tmp_path / "run").folder
+    asked = {row.probe_id for row in read_rows(folder) if row.phase == "before"}
+    questions = {
+        probe.question for edit in make_edits() for probe in scripted_world.make_probes(edit) if probe.id in asked
+    }
+    assert calls()[0] == len(questions)
 
 
 def test_what_one_edit_breaks_is_its_own_failure(

@@ -11,6 +11,7 @@ import pytest
 import scripted_world
 
 from reground.edits.records import ImageRef
+from reground.errors import InputError
 from reground.models.base import ModelInfo, Output, Query
 from reground.runner.journal import read_beliefs, read_rows
 from reground.runner.output_cache import OutputCache, Written
@@ -105,6 +106,26 @@ def test_the_least_recently_used_go_when_there_is_no_room(file: Path, monkeypatc
     assert cache(file).find(queries[:1], **SETTINGS) == [WRITTEN]
     cache(file).keep([(queries[4], WRITTEN)], **SETTINGS)
     assert [bool(found) for found in cache(file).find(queries, **SETTINGS)] == [True, False, False, True, True, False]
+
+
+def test_a_limit_that_is_no_number_is_refused_before_anything_is_written(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REGROUND_CACHE_BYTES", "much")
+    fields = {"name": "small", "model": "scripted:editable", "benchmark": str(world), "methods": ["tell"]}
+    with pytest.raises(InputError, match="'much'"):
+        start_run(Recipe.model_validate(fields), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_one_process_counts_what_it_adds(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REGROUND_CACHE_BYTES", str(4 * len(WRITTEN.model_dump_json())))
+    queries = [Query(question=f"question {index}?") for index in range(9)]
+    filled = cache(file)
+    for query in queries:
+        filled.keep([(query, WRITTEN)], **SETTINGS)
+    kept = [bool(found) for found in filled.find(queries, **SETTINGS)]
+    assert kept[-1] and sum(kept) in (3, 4)
 
 
 def test_many_are_found_in_their_order(file: Path) -> None:

@@ -9,7 +9,10 @@ from pathlib import Path
 from reground.edits.records import Record
 from reground.errors import InputError, nearest
 
-__all__ = ["CacheEntry", "cache_entries", "cache_folder", "clear_cache"]
+__all__ = ["MAX_BYTES", "CacheEntry", "cache_entries", "cache_folder", "clear_cache", "max_bytes"]
+
+#: What a cache holds at most, unless a variable says otherwise.
+MAX_BYTES = 1 << 30
 
 
 class CacheEntry(Record):
@@ -32,6 +35,22 @@ def cache_folder() -> Path:
     if stated:
         return Path(stated)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "reground"
+
+
+def max_bytes(variable: str) -> int:
+    """What a cache holds at most: a gibibyte, or what an environment variable says.
+
+    Raises:
+        InputError: The variable holds no number.
+    """
+    stated = os.environ.get(variable)
+    if stated is None:
+        return MAX_BYTES
+    if stated.isascii() and stated.isdigit():
+        return int(stated)
+    raise InputError(
+        f"the variable {variable} is {stated!r}.", f"a number of bytes, e.g. {MAX_BYTES}", "correct or unset it."
+    )
 
 
 def cache_entries() -> list[CacheEntry]:

@@ -43,6 +43,15 @@ class SentenceEncoder:
         )
         return np.asarray(vectors_ND, dtype=np.float32).reshape(len(texts), -1)
 
+    def load(self) -> None:
+        """Load it now.
+
+        Raises:
+            MissingExtraError: sentence-transformers is not installed.
+            InputError: The source holds no such checkpoint.
+        """
+        _ = self._model
+
     @cached_property
     def _model(self) -> Any:
         try:
@@ -59,7 +68,7 @@ class SentenceEncoder:
             said = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise InputError(
                 f"the text encoder {self.spec!r} cannot be opened: {said}",
-                "sentence:FOLDER or sentence:ORG/NAME with a checkpoint that sentence-transformers can load",
+                "the folder or name of a checkpoint that sentence-transformers can load",
                 "check the folder or the name.",
             ) from error
         finally:

@@ -13,6 +13,7 @@ from pydantic_core.core_schema import SerializerFunctionWrapHandler
 
 from reground.edits.records import ImageRef, Probe, Record, Trace
 from reground.edits.traces import Delimiters, parse_trace
+from reground.errors import InputError
 
 __all__ = [
     "NUM_TOP_TOKENS",
@@ -23,6 +24,7 @@ __all__ = [
     "Output",
     "Query",
     "TargetScore",
+    "check_decoding",
     "probe_query",
 ]
 
@@ -83,6 +85,20 @@ def probe_query(probe: Probe, chain_tokens: int | None = None) -> Query:
         is_thinking=chain_tokens != 0,
         chain_tokens=chain_tokens or None,
     )
+
+
+def check_decoding(max_new_tokens: int, num_samples: int, temperature: float) -> None:
+    """Nothing, if a model can generate under these settings.
+
+    Raises:
+        InputError: A setting is out of range.
+    """
+    if max_new_tokens < 1 or num_samples < 1 or temperature < 0:
+        raise InputError(
+            f"{max_new_tokens=}, {num_samples=}, {temperature=} were given.",
+            "at least one token, at least one sample, a temperature of 0 or more",
+            "correct the decoding settings.",
+        )
 
 
 class Output(Record):

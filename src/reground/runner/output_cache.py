@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,17 +18,17 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from reground.edits.cache import cache_folder
+from reground.edits.cache import cache_folder, max_bytes
 from reground.edits.images import image_key
 from reground.edits.records import Record
 from reground.models.base import ModelInfo, Output, Query
 
-__all__ = ["FILE_NAME", "OutputCache", "Written"]
+__all__ = ["FILE_NAME", "LIMIT_VARIABLE", "OutputCache", "Written"]
 
 _log = logging.getLogger(__name__)
 FILE_NAME = "outputs.sqlite"
-#: Bytes of outputs that are kept, unless ``$REGROUND_CACHE_BYTES`` says otherwise; the least recently used go first.
-_MAX_BYTES = 1 << 30
+#: Says how many bytes of outputs are kept at most.
+LIMIT_VARIABLE = "REGROUND_CACHE_BYTES"
 #: Part of every key: another layout or another meaning of what is kept gets another number.
 _FORMAT = 2
 #: A model that cannot say which weights it has could have any.
@@ -60,18 +59,25 @@ class Written(Record):
 class OutputCache:
     """The outputs of one model that are on disk, and a place for those that are not.
 
-    A file that is damaged is begun anew; one that cannot be read or written costs time and no result.
+    A file that is damaged is begun anew; one that cannot be read or written costs time and no result. When it holds
+    more than it may, the least recently used outputs go.
 
     Args:
         model: What the model says of itself; one of unknown revision is not cached.
         versions: Of the packages that decode, by name.
         file: Where they are; in the cache folder by default.
+
+    Raises:
+        InputError: The variable that limits the cache holds no number.
     """
 
     def __init__(self, model: ModelInfo, versions: Mapping[str, str], file: Path | None = None) -> None:
         self._model = [model.revision, model.dtype, model.device, *(versions.get(name) for name in _VERSIONS)]
         self._is_used = model.revision != _UNKNOWN
         self._file = file or cache_folder() / FILE_NAME
+        self._max_bytes = max_bytes(LIMIT_VARIABLE)
+        #: Bytes on disk as far as this process knows: what it once counted, and what it has added since.
+        self._held: int | None = None
 
     def find(self, queries: Sequence[Query], **settings: float) -> list[Written | None]:
         """What the model wrote to each query under these settings; None where that is not on disk."""
@@ -97,7 +103,10 @@ class OutputCache:
         with self._opened() as base:
             if base is not None:
                 base.executemany("INSERT OR REPLACE INTO outputs VALUES (?, ?, ?)", rows)
-                _shrink(base, int(os.environ.get("REGROUND_CACHE_BYTES") or _MAX_BYTES))
+                if self._held is not None:
+                    self._held += sum(len(content) for _, content, _ in rows)
+                if self._held is None or self._held > self._max_bytes:  # counting reads all of the file
+                    self._held = _shrink(base, self._max_bytes)
 
     @contextmanager
     def _opened(self) -> Iterator[sqlite3.Connection | None]:
@@ -148,19 +157,20 @@ def _read(rows: sqlite3.Cursor) -> Iterator[tuple[str, Written]]:
             continue  # of another version: it is asked again
 
 
-def _shrink(base: sqlite3.Connection, max_bytes: int) -> None:
-    """Drop the least recently used entries until a tenth of the room is free, if there is none left."""
-    (held,) = base.execute("SELECT COALESCE(SUM(LENGTH(content)), 0) FROM outputs").fetchone()
-    if held <= max_bytes:
-        return
+def _shrink(base: sqlite3.Connection, limit: int) -> int:
+    """Drop the least recently used entries until a tenth of the room is free, if there is none left; what is held."""
+    held: int = base.execute("SELECT COALESCE(SUM(LENGTH(content)), 0) FROM outputs").fetchone()[0]
+    if held <= limit:
+        return held
     rows = base.execute("SELECT key, LENGTH(content) FROM outputs ORDER BY used, key").fetchall()
     dropped = []
     for key, size in rows:
-        if held <= 0.9 * max_bytes:
+        if held <= 0.9 * limit:
             break
         dropped.append((key,))
         held -= size
     base.executemany("DELETE FROM outputs WHERE key = ?", dropped)
+    return held
 
 
 def _chunks(keys: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from reground.benchmarks.base import Benchmark
 from reground.benchmarks.registry import absolute_name
+from reground.edits.cache import max_bytes
 from reground.edits.files import write_atomically, write_records
 from reground.edits.records import Row
 from reground.errors import ArtifactError, RunDirectoryError, WorkerError
@@ -34,6 +35,7 @@ from reground.runner.manifest import (
     read_manifest,
     write_manifest,
 )
+from reground.runner.output_cache import LIMIT_VARIABLE
 from reground.runner.plan import Companion, Workload, check_capabilities, load_workload
 from reground.runner.recipe import Recipe
 from reground.runner.schedules import REFERENCE, Step, chain_orders, probed_edits, reference_steps, schedule_steps
@@ -130,6 +132,7 @@ def start_runs(
         RegroundError: See ``start_run``; no step of any of them has been done then.
     """
     loaded: dict[tuple[str | None, ...], Model] = {}
+    max_bytes(LIMIT_VARIABLE)  # a mistake in it should show before anything is written
     for folder, recipe in recipes.items():
         require_empty(folder)
         check_capabilities(recipe)
@@ -455,7 +458,7 @@ class _Run:
     ) -> tuple[list[Unit], list[Unit]]:
         """What is left to do: first of the unedited model, then of all else."""
         finished = frozenset(self._finished)
-        together = AskedTogether(self._workload.edits, self._workload.probes)
+        together = AskedTogether.of(self._manifest.recipe, self._workload)
         chains: dict[tuple[str, int | None], list[Step]] = {}
         alone: dict[str, list[Step]] = {}
         for step in steps:

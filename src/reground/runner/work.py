@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
@@ -170,7 +170,7 @@ class Worker:
         self._unrestored: Step | None = None
         self._method_versions: dict[str, dict[str, str]] = {}
         self._outputs = OutputCache(job.manifest.model, job.versions)
-        self._together = AskedTogether(job.workload.edits, job.workload.probes)
+        self._together = AskedTogether.of(job.manifest.recipe, job.workload)
         self._asked: set[tuple[str, range]] = set()
         self._ahead: dict[str, _Answers] = {}
 
@@ -255,9 +255,7 @@ class Worker:
         stage = "generate"
         try:
             queries = [self._query(probe) for probe in probes]
-            new = {self._key(query): query for query in queries}
-            new = {key: query for key, query in new.items() if key not in self._said}
-            self._say(new)
+            self._say(queries)
             said = [self._said[self._key(query)] for query in queries]
             # What the journal says without its price is charged at the price of the rest.
             prices = [words.seconds for words in said if words.seconds is not None]
@@ -282,11 +280,13 @@ class Worker:
         max_new_tokens = self._recipe.protocol.max_new_tokens
         return _Sampling(max_new_tokens=max_new_tokens, temperature=temperature, num_samples=num_samples, seed=seed)
 
-    def _say(self, queries: Mapping[str, Query]) -> None:
-        """Ask the unedited model what no run has asked it yet, and remember what it said by the keys of the queries."""
+    def _say(self, queries: Sequence[Query]) -> None:
+        """Ask the unedited model what neither this run nor another has asked it yet, and remember what it said."""
         settings = self._sampling(self._recipe.protocol.temperature, 1, self._recipe.seed)
-        written = dict(zip(queries, self._outputs.find(list(queries.values()), **settings), strict=True))
-        new = {key: query for key, query in queries.items() if written[key] is None}
+        unsaid = {self._key(query): query for query in queries}
+        unsaid = {key: query for key, query in unsaid.items() if key not in self._said}
+        written = dict(zip(unsaid, self._outputs.find(list(unsaid.values()), **settings), strict=True))
+        new = {key: query for key, query in unsaid.items() if written[key] is None}
         start = time.perf_counter()
         outputs = self._generate(self._model, list(new.values()))
         seconds = (time.perf_counter() - start) / max(1, len(new))
@@ -305,16 +305,15 @@ class Worker:
         asks by itself and puts its own failure on record.
         """
         group = self._together.group(step.index, step.edit) if step.order is None else None
-        asks_the_original = step.method == REFERENCE or method_entry(step.method).asks_the_original
-        if group is None or not asks_the_original or (step.method, group) in self._asked:
+        is_single = self._recipe.schedule == "single"  # else the steps of a method are counted in another way
+        can_be = step.method == REFERENCE or (is_single and method_entry(step.method).asks_the_original)
+        if group is None or not can_be or (step.method, group) in self._asked:
             return
         self._asked.add((step.method, group))
-        edits = [self._workload.edits[index] for index in group]
+        edits = [self._together.edits[index] for index in group]
         try:
             if step.method == REFERENCE:
-                queries = [self._query(probe) for edit in edits for probe in self._workload.probes[edit.id]]
-                new = {self._key(query): query for query in queries}
-                self._say({key: query for key, query in new.items() if key not in self._said})
+                self._say([self._query(probe) for edit in edits for probe in self._workload.probes[edit.id]])
             else:
                 self._probe_together(step.method, group, edits)
         except Exception as error:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from reground.errors import InputError, MissingExtraError
+from reground.errors import InputError
 from reground.library.ngrams import HashedEncoder
+from reground.library.sentence import SentenceEncoder
 
 __all__ = ["Encoder", "open_encoder"]
 
@@ -24,19 +25,6 @@ class Encoder(Protocol):
     def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Vectors (ND) of length 1; a text without content is all zeros."""
         ...
-
-
-class _SentenceEncoder:
-    """A sentence-transformers model read from a folder."""
-
-    def __init__(self, model: Any) -> None:
-        self._model = model
-
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        vectors_ND: NDArray[np.float32] = self._model.encode(
-            list(texts), normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=False
-        )
-        return vectors_ND
 
 
 def open_encoder(name: str, corpus: Sequence[str]) -> Encoder:
@@ -53,20 +41,11 @@ def open_encoder(name: str, corpus: Sequence[str]) -> Encoder:
     if name == "hashed":
         return HashedEncoder(corpus)
     if not Path(name).is_dir():
-        raise _unreadable(name, "there is no such folder")
-    try:
-        from sentence_transformers import SentenceTransformer
-    except ImportError as error:
-        raise MissingExtraError("sentence-transformers", "embed", f"the text encoder {name!r}") from error
-    try:
-        return _SentenceEncoder(SentenceTransformer(name, local_files_only=True))
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise _unreadable(name, str(error).splitlines()[0] if str(error) else type(error).__name__) from error
-
-
-def _unreadable(name: str, why: str) -> InputError:
-    return InputError(
-        f"the text encoder {name!r} cannot be opened: {why}.",
-        "'hashed', or the folder of a sentence-transformers model",
-        "correct the method's `encoder`; models are read from disk, never from a hub.",
-    )
+        raise InputError(
+            f"the text encoder {name!r} cannot be opened: there is no such folder.",
+            "'hashed', or the folder of a sentence-transformers model",
+            "correct the method's `encoder`; models are read from disk, never from a hub.",
+        )
+    encoder = SentenceEncoder(name, name)
+    encoder.load()  # what is wrong with the folder shows now, and not at the first question
+    return encoder

@@ -7,23 +7,17 @@ several processes may use it. The bytes it holds are counted as they come and go
 from __future__ import annotations
 
 import logging
-import os
 import sqlite3
 import threading
 import time
 from pathlib import Path
 from typing import Any
 
-from reground.edits.cache import cache_folder
-from reground.errors import InputError
+from reground.edits.cache import MAX_BYTES, cache_folder, max_bytes
 
 __all__ = ["MAX_BYTES", "ReplyCache", "max_cache_bytes", "reply_cache_path"]
 
-#: Replies kept at most, unless ``REGROUND_ENDPOINT_CACHE_BYTES`` says otherwise.
-MAX_BYTES = 1 << 30
-
 _log = logging.getLogger(__name__)
-_LIMIT_VARIABLE = "REGROUND_ENDPOINT_CACHE_BYTES"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS replies (
     number INTEGER PRIMARY KEY, key TEXT NOT NULL UNIQUE, reply TEXT NOT NULL, num_bytes INTEGER NOT NULL
@@ -48,14 +42,7 @@ def max_cache_bytes() -> int:
     Raises:
         InputError: The variable that says so holds no number.
     """
-    stated = os.environ.get(_LIMIT_VARIABLE)
-    if stated is None:
-        return MAX_BYTES
-    if stated.isascii() and stated.isdigit():
-        return int(stated)
-    raise InputError(
-        f"the variable {_LIMIT_VARIABLE} is {stated!r}.", f"a number of bytes, e.g. {MAX_BYTES}", "correct or unset it."
-    )
+    return max_bytes("REGROUND_ENDPOINT_CACHE_BYTES")
 
 
 class ReplyCache:

@@ -21,7 +21,7 @@ from reground.chat.reply import ChatReply, read_reply
 from reground.edits.images import open_image
 from reground.edits.records import ImageRef
 from reground.errors import CapabilityError, EndpointError, InputError, nearest
-from reground.models.base import Capability, Delimiters, ModelInfo, Output, Query, TargetScore
+from reground.models.base import Capability, Delimiters, ModelInfo, Output, Query, TargetScore, check_decoding
 from reground.models.endpoint.cache import ReplyCache, max_cache_bytes, reply_cache_path
 from reground.models.endpoint.spec import EndpointSpec, parse_spec
 from reground.models.prompts import prompt_text
@@ -123,12 +123,7 @@ class EndpointModel:
             CapabilityError: A query limits its chain.
             EndpointError: A request failed for good, or its answer was withheld.
         """
-        if max_new_tokens < 1 or num_samples < 1 or temperature < 0:
-            raise InputError(
-                f"{max_new_tokens=}, {num_samples=}, {temperature=} were given.",
-                "at least one token, at least one sample, a temperature of 0 or more",
-                "correct the decoding settings.",
-            )
+        check_decoding(max_new_tokens, num_samples, temperature)
         num_drawn = num_samples if temperature > 0 else 1
         pictures: dict[tuple[str | None, tuple[str, ...]], list[dict[str, Any]]] = {}
         asked = []

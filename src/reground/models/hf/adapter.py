@@ -33,7 +33,16 @@ from transformers.utils import logging as progress
 from reground.edits.images import image_key, open_image
 from reground.edits.records import ImageRef
 from reground.errors import CapabilityError, InputError, ModelError, nearest
-from reground.models.base import NUM_TOP_TOKENS, Capability, Delimiters, ModelInfo, Output, Query, TargetScore
+from reground.models.base import (
+    NUM_TOP_TOKENS,
+    Capability,
+    Delimiters,
+    ModelInfo,
+    Output,
+    Query,
+    TargetScore,
+    check_decoding,
+)
 from reground.models.hf.checkpoint import (
     align_memory,
     check_finite,
@@ -335,12 +344,7 @@ class HfModel:
         Raises:
             InputError: A setting is out of range, or a prompt is longer than the model reads.
         """
-        if max_new_tokens < 1 or num_samples < 1 or temperature < 0:
-            raise InputError(
-                f"{max_new_tokens=}, {num_samples=}, {temperature=} were given.",
-                "at least one token, at least one sample, a temperature of 0 or more",
-                "correct the decoding settings.",
-            )
+        check_decoding(max_new_tokens, num_samples, temperature)
         rows = [self._prompt_row(query) for query in queries]
         num_drawn = num_samples if temperature > 0 else 1
         jobs = [(index, sample) for index in range(len(rows)) for sample in range(num_drawn)]

@@ -15,8 +15,8 @@ from typing import Self
 
 from reground.models.base import Model
 from reground.runner.executors.base import Feed
-from reground.runner.executors.messages import Ended, Fault, Message, Refused, raised_from, told
-from reground.runner.work import STATE_EVERY_S, Done, Job, Unit, Workplace
+from reground.runner.executors.messages import Message, pass_on, told
+from reground.runner.work import STATE_EVERY_S, Job, Unit, Workplace
 
 __all__ = ["LocalExecutor"]
 
@@ -80,14 +80,8 @@ class LocalExecutor:
             self._workers.remove(worker)
             feed.lose(unit, why)
             return
-        if isinstance(message, Done):
-            feed.keep(unit, message)
-        elif isinstance(message, Ended):
+        if pass_on(unit, message, feed):
             worker.unit = None
-            feed.end(unit)
-        else:
-            assert isinstance(message, Refused | Fault)
-            raise raised_from(message)
 
     def __enter__(self) -> Self:
         return self

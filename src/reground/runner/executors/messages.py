@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from reground import errors
 from reground.errors import RegroundError
+from reground.runner.executors.base import Feed
 from reground.runner.work import Done, Job, Unit, Workplace
 
-__all__ = ["Ended", "Fault", "Message", "Refused", "raised_from", "told"]
+__all__ = ["Ended", "Fault", "Message", "Refused", "pass_on", "told"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,22 @@ def told(workplace: Workplace, job: Job, unit: Unit) -> Iterator[Message]:
         yield Ended()
 
 
-def raised_from(message: Refused | Fault) -> Exception:
+def pass_on(unit: Unit, message: Message, feed: Feed) -> bool:
+    """Bring what a worker told of its unit to the feed; True if that was the last of it.
+
+    Raises:
+        Exception: What stopped the unit.
+    """
+    if isinstance(message, Done):
+        feed.keep(unit, message)
+        return False
+    if isinstance(message, Ended):
+        feed.end(unit)
+        return True
+    raise _raised_from(message)
+
+
+def _raised_from(message: Refused | Fault) -> Exception:
     """The error that stopped a unit in another process, to be raised in this one."""
     if isinstance(message, Fault):
         return RuntimeError(f"a worker process failed:\n{message.traceback}")

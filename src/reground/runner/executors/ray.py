@@ -13,8 +13,8 @@ from reground.errors import MissingExtraError, WorkerError
 from reground.models.base import Model
 from reground.models.registry import model_entry
 from reground.runner.executors.base import Feed
-from reground.runner.executors.messages import Ended, Fault, Message, Refused, raised_from, told
-from reground.runner.work import STATE_EVERY_S, Done, Job, Unit, Workplace
+from reground.runner.executors.messages import Message, pass_on, told
+from reground.runner.work import STATE_EVERY_S, Job, Unit, Workplace
 
 __all__ = ["RayExecutor"]
 
@@ -114,14 +114,8 @@ class RayExecutor:
             self._ray.kill(actor.handle)
             feed.lose(unit, type(error).__name__)
             return
-        if isinstance(message, Done):
-            feed.keep(unit, message)
-        elif isinstance(message, Ended):
+        if pass_on(unit, message, feed):
             actor.unit = None
-            feed.end(unit)
-        else:
-            assert isinstance(message, Refused | Fault)
-            raise raised_from(message)
 
     def __enter__(self) -> Self:
         return self
