@@ -32,6 +32,8 @@ __all__ = [
 #: Words of a card in a row that an honest chain may share with it: a fact has to be named to be used.
 _SHARED_WORDS = 8
 
+_VERDICTS = frozenset(("yes", "no"))
+
 
 class RoutingCase(Record):
     """What was asked beside a card, and what is right.
@@ -116,9 +118,12 @@ def routing_term(trace: Trace, case: RoutingCase) -> float:
 
 
 def grounding_term(trace: Trace, case: RoutingCase, reader: StanceReader | None = None) -> float:
-    """1 if the chain comes to the right answer itself, and holds to the card where that applies, else 0."""
+    """1 if the chain comes to the right answer itself, and holds to the card where that applies, else 0.
+
+    A yes or a no is nothing that a chain names; there the first half is left to ``answer_term``.
+    """
     chain = trace.chain or ""
-    if not names(chain, case.expected, case.options):
+    if normalise(case.expected.text) not in _VERDICTS and not names(chain, case.expected, case.options):
         return 0.0
     if not case.applies or case.new_answer is None:
         return 1.0

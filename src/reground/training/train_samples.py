@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache
 
 from reground.phantom.world import phantom_world
 from reground.training.phantom.samples import FreshImages, Sample, Setting, draw
 
-__all__ = ["TRAIN_KINDS", "train_samples"]
+__all__ = ["TRAIN_KINDS", "names_other_than", "train_samples"]
 
 #: Kinds of samples, as the built-in models were trained on, by corpus. Trivia is left out, and beside notes too: it has
 #: no split, and locality is scored on it.
@@ -33,12 +34,19 @@ def train_samples(name: str) -> Iterator[Sample]:
     """
     kinds = TRAIN_KINDS[name]
     setting = Setting(FreshImages(), known=("train",))
-    kept_apart = [subject for subject, split in phantom_world().splits.items() if split != "train"]
-    names_other = re.compile(rf"\b(?:{'|'.join(map(re.escape, kept_apart))})\b")
+    names_other = names_other_than(("train",))
     rng = random.Random(f"key statistics/{name}/1")
     while True:
         (kind,) = rng.choices(tuple(kinds), tuple(kinds.values()))
         sample = draw(kind, setting, rng)
         texts = (sample.question, sample.note or "", *sample.options, sample.chain, sample.answer)
-        if not any(names_other.search(text) for text in texts):
+        if not names_other(texts):
             yield sample
+
+
+@cache
+def names_other_than(splits: tuple[str, ...]) -> Callable[[Sequence[str]], bool]:
+    """From texts to whether one of them names a subject outside the given splits of the built-in world."""
+    kept_apart = [subject for subject, split in phantom_world().splits.items() if split not in splits]
+    pattern = re.compile(rf"\b(?:{'|'.join(map(re.escape, kept_apart))})\b")
+    return lambda texts: any(pattern.search(text) for text in texts)

@@ -36,7 +36,7 @@ from reground.phantom.world import MODALITIES, PLACES, RELATIONS, SIZES, Subject
 from reground.training.phantom.drills import comparison, drill
 from reground.training.phantom.loose_notes import loose_note
 
-__all__ = ["MIXTURES", "FreshImages", "Images", "Sample", "Setting", "draw", "easyvqa_sample"]
+__all__ = ["MIXTURES", "FreshImages", "Images", "Sample", "Setting", "draw", "easyvqa_sample", "styled"]
 
 _NUMBERS = ("one", "two", "three", "four")
 _PREFIXES = (
@@ -464,8 +464,11 @@ MIXTURES: dict[str, dict[str, float]] = {
 def draw(kind: str, setting: Setting, rng: random.Random) -> Sample:
     """One sample of a kind, with the variations of style that ``setting`` allows."""
     sample = _KINDS[kind](setting, rng)
-    if not setting.styles or kind in ("drill", "comparison"):
-        return sample
+    return sample if not setting.styles or kind in ("drill", "comparison") else styled(sample, rng)
+
+
+def styled(sample: Sample, rng: random.Random) -> Sample:
+    """The sample as somebody else would ask it: politely, in a hurry, as multiple choice, or without thinking."""
     if rng.random() < 0.3:
         sample = replace(sample, question=rng.choice(_PREFIXES) + sample.question + rng.choice(_SUFFIXES))
     roll = rng.random()
