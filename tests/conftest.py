@@ -141,15 +141,20 @@ def fitted(
     tiny_images: list[str],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Callable[[str, str], Path]:
-    """The folder of a trained method's artifact for a family's tiny model, trained for seconds when first asked for."""
-    from training_world import quick_fit
+    """The folder of what a method learned for a family's tiny model, trained for seconds when first asked for."""
+    from reground.methods.registry import trained_methods
+    from training_world import quick_fit, tiny_policy
 
     folders: dict[tuple[str, str], Path] = {}
 
     def folder_of(method: str, family: str) -> Path:
         if (method, family) not in folders:
             folder = tmp_path_factory.mktemp("artifacts") / f"{method}-{family}"
-            quick_fit(method, copy.deepcopy(loaded_tiny_models[family]), tiny_edits, tiny_images, folder)
+            model = copy.deepcopy(loaded_tiny_models[family])
+            if method in trained_methods():
+                quick_fit(method, model, tiny_edits, tiny_images, folder)
+            else:
+                tiny_policy(model, folder)
             folders[method, family] = folder
         return folders[method, family]
 

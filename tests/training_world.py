@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from reground.edits.records import Edit, Expectation, ImageRef, Probe
-from reground.methods.artifact import Artifact, FitData, FitSample
-from reground.methods.registry import create_fit_config, fit_entry
+from reground.methods.artifact import Artifact, FitData, FitSample, TrainedConfig
+from reground.methods.registry import create_config, create_fit_config, fit_entry
+from reground.training.policy_card import ADAPTER_FILE, PolicyCard, file_digest
 
 QUICK_FIT: dict[str, dict[str, Any]] = {
     "mend": {
@@ -94,6 +95,44 @@ def fit_data_of(edits: Sequence[Edit], images: Sequence[str]) -> FitData:
         training=tuple(FitSample(edit=edit, probes=probes_of(edit, images[3])) for edit in edits),
         validation=tuple(FitSample(edit=edit, probes=probes_of(edit, images[2])) for edit in others),
     )
+
+
+def needs_artifact(method: str) -> bool:
+    """Whether a method learns something before it can edit."""
+    return isinstance(create_config(method), TrainedConfig)
+
+
+def tiny_policy(model: Any, folder: Path, *, seed: int = 0) -> PolicyCard:
+    """A policy of random numbers for a tiny model, in the files that a training writes."""
+    import torch
+    from safetensors.torch import save_file
+
+    from reground.training.policy_model import adapted_paths, base_digest
+
+    folder.mkdir(parents=True, exist_ok=True)
+    draw = torch.Generator().manual_seed(seed)
+    tensors = {}
+    for path in adapted_paths(model):
+        layer = model.module.get_submodule(path)
+        tensors[f"base_model.model.{path}.lora_A.weight"] = torch.randn(2, layer.in_features, generator=draw)
+        tensors[f"base_model.model.{path}.lora_B.weight"] = 0.1 * torch.randn(layer.out_features, 2, generator=draw)
+    save_file(tensors, folder / ADAPTER_FILE)
+    (folder / "adapter_config.json").write_text('{"r": 2, "lora_alpha": 4}', encoding="utf-8")
+    card = PolicyCard(
+        stage="sft",
+        settings={},
+        model=model.info.name,
+        base=base_digest(model, adapted_paths(model)),
+        adapter=file_digest(folder / ADAPTER_FILE),
+        data={"split": "train"},
+        subjects=(),
+        versions={},
+        wall_s=0.0,
+        curve=(),
+        measured=(),
+    )
+    card.write(folder)
+    return card
 
 
 def quick_fit(method: str, model: Any, edits: Sequence[Edit], images: Sequence[str], folder: Path) -> Artifact:

@@ -18,15 +18,16 @@ from reground.methods.chain import EditChain
 from reground.methods.chain_target import edit_query
 from reground.methods.registry import create_editor, method_entry
 from reground.models.hf.adapter import HfModel
+from training_world import needs_artifact
 
 #: One of each way to add an edit to those in force; the others take their time.
-QUICK_ONES = ("ft", "grace", "lora", "none", "prompt", "wise")
+QUICK_ONES = ("crane-prompt", "ft", "grace", "lora", "none", "prompt", "wise")
 Fitted = Callable[[str, str], Path]
 
 
 def chain_of(name: str, model: HfModel, fitted: Fitted) -> EditChain:
     settings: dict[str, Any] = dict(QUICK.get(name, {}))
-    if method_entry(name).fit is not None:
+    if needs_artifact(name):
         settings["artifact"] = str(fitted(name, model.family.name))
     if "target" in method_entry(name).preset:
         settings["max_chain_tokens"] = 8

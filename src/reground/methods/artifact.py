@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from pydantic import Field, ValidationError
 
@@ -26,6 +26,7 @@ __all__ = [
     "FitPoint",
     "FitReport",
     "FitSample",
+    "Learned",
     "ModelIdentity",
     "TrainedConfig",
     "artifact_folder",
@@ -39,6 +40,15 @@ _SHIPPED = Path(__file__).parent / "artifacts"
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
+class Learned(Protocol):
+    """What is known of something a method learned before it edits."""
+
+    @property
+    def id(self) -> str:
+        """Short hash of what was asked for and what came out of it, as rows carry it."""
+        ...
+
+
 class TrainedConfig(MethodConfig):
     """Settings that every trained method has.
 
@@ -47,6 +57,14 @@ class TrainedConfig(MethodConfig):
     """
 
     artifact: str | None = None
+
+    def learned(self, method: str, model_name: str) -> Learned | None:
+        """What is known of what the method learned for a model, tensors unread; None if these settings need nothing.
+
+        Raises:
+            ArtifactError: The method has not been trained for the model.
+        """
+        return Artifact.read(artifact_folder(method, model_name, self.artifact), method)
 
 
 class FitConfig(MethodConfig):

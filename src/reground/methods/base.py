@@ -28,6 +28,7 @@ _CAPABILITY_WORDS: dict[Capability, str] = {
     "float_weights": "unquantized weights",
     "image_tokens": "image features among the tokens of a prompt",
     "notes": "notes in the prompt",
+    "begun_chains": "going on with a chain",
 }
 
 

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 
 from reground.edits.records import Edit
 from reground.methods.base import ChainStyle, EditCost, EditedModel, Editor
 from reground.models.base import Model
 
-__all__ = ["EditChain"]
+__all__ = ["AbsorbsLater", "EditChain"]
+
+
+@runtime_checkable
+class AbsorbsLater(Protocol):
+    """An edited model that can become one with an edit made on top of it."""
+
+    def absorb(self, later: Any) -> None:
+        """Take in ``later``, so that both come off and are saved as one; it ends without being undone."""
+        ...
 
 
 class EditChain:
@@ -114,13 +124,12 @@ class EditChain:
 
 
 def _joined(earlier: EditedModel, later: EditedModel, style: ChainStyle) -> EditedModel:
-    from reground.methods.weight_edit import WeightEdit  # torch is loaded once there is an edit to join
-
-    assert isinstance(earlier, WeightEdit) and isinstance(later, WeightEdit), (
-        "chains that are not made anew are weights"
-    )
     if style == "in_place":
+        assert isinstance(earlier, AbsorbsLater), "what changes in place takes in what is made on top of it"
         earlier.absorb(later)
         return earlier
+    from reground.methods.weight_edit import WeightEdit  # torch is loaded once there is an edit to join
+
+    assert isinstance(earlier, WeightEdit) and isinstance(later, WeightEdit), "what is carried is weights"
     later.supersede(earlier)
     return later

@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from reground.edits.misfits import accepted_words, shown
 from reground.errors import InputError, RecipeError, UnknownNameError, nearest
-from reground.methods.artifact import Artifact, FitConfig, TrainedConfig, artifact_folder
+from reground.methods.artifact import FitConfig, Learned, TrainedConfig
 from reground.methods.base import ChainStyle, Editor, MethodConfig
 from reground.models.base import Capability
 
@@ -196,6 +196,22 @@ METHODS: dict[str, MethodEntry] = {
             "reground.methods.liveedit.config:LiveEditFitConfig", "reground.methods.liveedit.fit:fit_liveedit", {}
         ),
     ),
+    "crane": MethodEntry(
+        "reground.methods.crane.config:CraneConfig",
+        "reground.methods.crane.editor:CraneEditor",
+        _CONTEXT | {"weights"},
+        "Edit cards in a library, given to the questions that concern them and read by a trained policy.",
+        {},
+        chain="in_place",
+    ),
+    "crane-prompt": MethodEntry(
+        "reground.methods.crane.config:CranePromptConfig",
+        "reground.methods.crane.editor:CranePromptEditor",
+        _CONTEXT,
+        "The same cards for any model that reads notes, without training.",
+        {},
+        chain="in_place",
+    ),
     "grace": MethodEntry(
         "reground.methods.grace.config:GraceConfig",
         "reground.methods.grace.editor:GraceEditor",
@@ -306,16 +322,14 @@ def create_fit_config(name: str, settings: Mapping[str, Any] | None = None) -> F
     return config
 
 
-def find_artifact(name: str, settings: Mapping[str, Any] | None, model_name: str) -> Artifact | None:
-    """What a trained method says of its training for a model, tensors unread; None for a method that needs none.
+def find_artifact(name: str, settings: Mapping[str, Any] | None, model_name: str) -> Learned | None:
+    """What is known of what a method learned for a model, tensors unread; None for a method that needs nothing.
 
     Raises:
         ArtifactError: The method has not been trained for the model.
     """
     config = create_config(name, settings)
-    if not isinstance(config, TrainedConfig):
-        return None
-    return Artifact.read(artifact_folder(name, model_name, config.artifact), name)
+    return config.learned(name, model_name) if isinstance(config, TrainedConfig) else None
 
 
 def _checked(name: str, config_path: str, preset: Mapping[str, Any], settings: Mapping[str, Any] | None) -> Any:

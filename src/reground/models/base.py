@@ -33,8 +33,10 @@ NUM_TOP_TOKENS = 10
 
 #: What a model can offer and a method can need: free generation; teacher-forced scores; access to hidden states;
 #: access to weights (and so gradients); weights that are floating-point numbers, which can be changed in place; image
-#: features among the tokens of a prompt; a note in the prompt.
-Capability = Literal["generate", "score", "hidden_states", "weights", "float_weights", "image_tokens", "notes"]
+#: features among the tokens of a prompt; a note in the prompt; going on with a chain that has been begun.
+Capability = Literal[
+    "generate", "score", "hidden_states", "weights", "float_weights", "image_tokens", "notes", "begun_chains"
+]
 
 
 class Query(Record):
@@ -48,6 +50,8 @@ class Query(Record):
         is_thinking: False asks for the answer with an empty chain.
         chain_tokens: Budget of the chain: it is closed, and the answer opened where the model marks it, at the end of
             the sentence that uses up so many tokens. None: the chain is the model's own.
+        chain_start: How the chain begins; the model goes on from there, and what it is said to have written holds it.
+            None: the model begins it. For models that offer ``begun_chains``.
     """
 
     question: str
@@ -56,18 +60,22 @@ class Query(Record):
     options: tuple[str, ...] = ()
     is_thinking: bool = True
     chain_tokens: Annotated[int, Field(ge=1)] | None = None
+    chain_start: Annotated[str, Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
     def _a_budget_is_for_a_chain(self) -> Self:
         if self.chain_tokens is not None and not self.is_thinking:
             raise ValueError("chain_tokens is the budget of a chain; without thinking there is none")
+        if self.chain_start is not None and (self.chain_tokens is not None or not self.is_thinking):
+            raise ValueError("chain_start is for a chain of the model's own, without a budget")
         return self
 
     @model_serializer(mode="wrap")
-    def _leave_out_no_budget(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+    def _leave_out_what_is_not_asked_for(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         dumped: dict[str, Any] = handler(self)
-        if dumped.get("chain_tokens", 0) is None:
-            del dumped["chain_tokens"]
+        for name in ("chain_tokens", "chain_start"):
+            if dumped.get(name, 0) is None:
+                del dumped[name]
         return dumped
 
 

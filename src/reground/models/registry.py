@@ -40,7 +40,7 @@ class ModelEntry:
 
 
 _ALL: frozenset[Capability] = frozenset(
-    {"generate", "score", "hidden_states", "weights", "float_weights", "image_tokens", "notes"}
+    {"generate", "score", "hidden_states", "weights", "float_weights", "image_tokens", "notes", "begun_chains"}
 )
 _TEXT: frozenset[Capability] = frozenset({"generate", "score", "notes"})
 _WORDS_ONLY: frozenset[Capability] = frozenset({"generate", "notes"})

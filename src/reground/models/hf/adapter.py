@@ -13,7 +13,7 @@ import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -64,7 +64,7 @@ __all__ = ["CutPrompt", "HfModel", "Pass", "load_hf_model", "prompt_tokens"]
 _log = logging.getLogger(__name__)
 
 _CAPABILITIES: frozenset[Capability] = frozenset(
-    {"generate", "score", "hidden_states", "weights", "float_weights", "image_tokens", "notes"}
+    {"generate", "score", "hidden_states", "weights", "float_weights", "image_tokens", "notes", "begun_chains"}
 )
 
 # What transformers and what it stands on raise on a checkpoint that is damaged or not one.
@@ -630,6 +630,10 @@ class HfModel:
         if not query.is_thinking and self._adds_empty_chain:
             opening = "" if self.delimiters.template_opens_chain else self.delimiters.chain_open
             text = text.rstrip() + opening + self.delimiters.chain_close
+        begun = ""
+        if query.chain_start is not None:
+            begun = ("" if self.delimiters.template_opens_chain else self.delimiters.chain_open) + query.chain_start
+            text += begun
         pieces = text.split(self._image_mark)
         num_stray = 0 if self._image_mark == self._image_token else text.count(self._image_token)
         if len(pieces) != len(frames) + 1 or num_stray:
@@ -653,7 +657,8 @@ class HfModel:
                 "a processor that fits the model's vision tower and connector",
                 "load the processor that was saved with this model.",
             )
-        return TokenRow(expanded, ids, frames, image=key)
+        num_begun = len(ids) - len(self._tokenise(expanded[: len(expanded) - len(begun)])) if begun else 0
+        return TokenRow(expanded, ids, frames, image=key, begun=begun, num_begun=num_begun)
 
     def _completed_rows(
         self, queries: Sequence[Query], completions: Sequence[str], *, ends: bool, is_live: bool = False
@@ -692,7 +697,7 @@ class HfModel:
                 "take the token out.",
             )
         self._check_length(len(row.ids) + len(written), completion)
-        return TokenRow(row.text, row.ids + written, row.frames, len(written), row.image)
+        return replace(row, ids=row.ids + written, num_completion=len(written))
 
     def _tokenise(self, text: str) -> tuple[int, ...]:
         ids: Sequence[int] = self.processor.tokenizer(text, add_special_tokens=self._adds_special_tokens(text))[
@@ -821,7 +826,10 @@ class HfModel:
             ids_BT = self.module.generate(
                 **batch, generation_config=settings, logits_processor=LogitsProcessorList([*noise, *limits])
             )
-        return [self._output(ids) for ids in ids_BT.tolist()]
+        return [
+            self.written(ids, begun=row.begun, num_begun=row.num_begun)
+            for ids, row in zip(ids_BT.tolist(), rows, strict=True)
+        ]
 
     def _chain_limits(self, queries: Sequence[Query]) -> list[LogitsProcessor]:
         """What closes the chains of a batch that have a budget; nothing if none has."""
@@ -845,12 +853,19 @@ class HfModel:
             ChainLimit(budgets, ending, lambda token: tokenizer.decode([token]).rstrip(" ").endswith(_STOPS), is_open)
         ]
 
-    def _output(self, ids: list[int]) -> Output:
+    def written(self, ids: Sequence[int], *, begun: str = "", num_begun: int = 0) -> Output:
+        """What generated tokens say, up to the end token; padding is left out.
+
+        Args:
+            ids: The tokens.
+            begun: What the prompt held of the answer, which the text is to begin with.
+            num_begun: Tokens of that.
+        """
         ends = [position for position, token in enumerate(ids) if token in self._end_ids]
         kept = ids[: ends[0] if ends else len(ids)]
         written = [token for token in kept if token != self._pad_id and token not in self._dropped_ids]
         text = self.processor.tokenizer.decode(written, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-        return Output(text=text, num_tokens=len(written), is_truncated=not ends)
+        return Output(text=begun + text, num_tokens=num_begun + len(written), is_truncated=not ends)
 
 
 def _prompt_tokens(batch: Mapping[str, torch.Tensor], rows: Sequence[TokenRow]) -> torch.Tensor:

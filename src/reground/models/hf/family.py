@@ -82,6 +82,8 @@ class TokenRow:
         frames: What the image tokens stand for, in order.
         num_completion: How many of ``ids``, at the end, are the completion's.
         image: Content key of the image; empty if there is none.
+        begun: What of the answer the prompt holds: the beginning of a chain with what opens it.
+        num_begun: Tokens of that.
     """
 
     text: str
@@ -89,6 +91,8 @@ class TokenRow:
     frames: tuple[EncodedFrame, ...]
     num_completion: int = 0
     image: str = ""
+    begun: str = ""
+    num_begun: int = 0
 
 
 @dataclass(frozen=True)

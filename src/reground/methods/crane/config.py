@@ -1,0 +1,89 @@
+"""Settings of the method that retrieves edit cards."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from reground.methods.artifact import Learned, TrainedConfig
+from reground.methods.base import MethodConfig
+
+__all__ = ["CraneConfig", "CranePromptConfig"]
+
+_Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
+
+
+class CranePromptConfig(MethodConfig):
+    """How cards are kept, found and read.
+
+    Attributes:
+        library: Address of the library: a folder, or any address LanceDB takes. None: one in memory, for these edits
+            alone.
+        text_encoder: Spec of the library's text encoder; None: the best that is installed.
+        image_encoder: Spec of its image encoder.
+        calibration: Thresholds: the name of a shipped calibration, or a file that ``reground library calibrate``
+            wrote. None: the shipped one that was made with the same encoders.
+        retrieval: ``routed``: each query receives the cards that concern it. ``gold``: every query receives every
+            card in force.
+        abstains: Whether a query may receive no card; False: each receives the nearest.
+        num_sides: 2: a text side and an image side. 1: one side for all cards.
+        keeps_percept: Whether a card says what the unedited model sees in its image.
+        percept_question: What the unedited model is asked about a card's image; its answer is the percept. None: the
+            card's own question, and the first sentence of the chain is the percept.
+        looks_up: Whether sentences of the chain are looked up as it is written.
+        max_lookups: Sentences of a chain that are looked up at most.
+        max_inserted: Cards that are inserted into a chain at most.
+        instruction: A line before the cards, for models that were not trained to read them.
+    """
+
+    library: _Name | None = None
+    text_encoder: _Name | None = None
+    image_encoder: _Name = "phantom-med"
+    calibration: _Name | None = None
+    retrieval: Literal["routed", "gold"] = "routed"
+    abstains: bool = True
+    num_sides: Literal[1, 2] = 2
+    keeps_percept: bool = True
+    percept_question: _Name | None = None
+    looks_up: bool = True
+    max_lookups: int = Field(default=8, ge=1)
+    max_inserted: int = Field(default=2, ge=1)
+    instruction: _Name | None = None
+
+    @model_validator(mode="after")
+    def _gold_needs_no_routing(self) -> Self:
+        if self.retrieval == "gold" and not self.abstains:
+            raise ValueError("retrieval: gold gives every card; abstains: false is for routed retrieval")
+        if not self.abstains and self.calibration is not None:
+            raise ValueError("without abstention there is nothing that a calibration could hold back")
+        return self
+
+
+class CraneConfig(CranePromptConfig, TrainedConfig):
+    """The same with a policy that was trained to read cards.
+
+    Attributes:
+        policy: Which of the shipped adapters: after supervised training, or after reinforcement as well; ``none``:
+            the model as it is.
+        artifact: Folder that ``reground train`` wrote; None: the adapter that ships with the package for the model.
+    """
+
+    policy: Literal["grpo", "sft", "none"] = "grpo"
+    artifact: str | None = None
+
+    @model_validator(mode="after")
+    def _no_policy_has_no_adapter(self) -> Self:
+        if self.policy == "none" and self.artifact is not None:
+            raise ValueError("policy: none has no adapter")
+        return self
+
+    def learned(self, method: str, model_name: str) -> Learned | None:
+        """What is known of the adapter; None for ``policy: none``.
+
+        Raises:
+            ArtifactError: There is none.
+        """
+        from reground.methods.crane.policy_files import find_policy
+
+        return None if self.policy == "none" else find_policy(method, self, model_name)[1]

@@ -1,0 +1,139 @@
+"""Edits as cards: put into a library, given to the questions that concern them, read by a policy or by any model."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from reground.edits.records import Edit
+from reground.errors import InputError
+from reground.library.card import EditCard, card_of
+from reground.methods.base import EditCost, MethodConfig, require
+from reground.methods.cost import measured
+from reground.methods.crane.cards import open_cards
+from reground.methods.crane.config import CraneConfig, CranePromptConfig
+from reground.methods.crane.model import CraneModel
+from reground.methods.crane.percept import ask_percepts
+from reground.methods.edited import SavedEdit
+from reground.models.base import Capability, Model
+
+if TYPE_CHECKING:
+    from reground.methods.crane.policy import Policy
+
+__all__ = ["CraneEditor", "CranePromptEditor"]
+
+#: Key in the details of a saved edit: the cards, percepts included, in the order they were made.
+_CARDS = "cards"
+
+
+class CranePromptEditor:
+    """Keeps edits in a library and states those that concern a question before it.
+
+    Source:
+        The idea of retrieval without a parameter change for each edit is that of CRANE (Huang et al., 2026, arXiv
+        2606.09033), known here from its abstract. Everything else is ours; see ``docs/methods/crane.md``.
+    """
+
+    needs: ClassVar[frozenset[Capability]] = frozenset({"generate", "notes"})
+    config_class: ClassVar[type[MethodConfig]] = CranePromptConfig
+
+    def __init__(self, name: str, config: CranePromptConfig) -> None:
+        self._name = name
+        self._config = config
+
+    @property
+    def name(self) -> str:
+        """The registered name."""
+        return self._name
+
+    def apply(self, model: Model, edits: Sequence[Edit], *, seed: int = 0) -> CraneModel:
+        """The model with cards of ``edits`` in a library beside it.
+
+        On a model that this method has edited with the same settings, cards are added to those in force. Nothing is
+        drawn, so ``seed`` has nothing to act on.
+
+        Raises:
+            CapabilityError: The model takes no notes, or gives no access to weights where a policy needs it.
+            InputError: No edits, or the library or its calibration cannot be used.
+            ArtifactError: There is no policy for this model.
+        """
+        require(model, self.needs, self.name)
+        if not edits:
+            raise InputError(
+                f"method {self.name!r} was given no edits.", "at least one edit", "leave the model as it is instead."
+            )
+        below = model if isinstance(model, CraneModel) and model.goes_on(self.name, self._config) else None
+        base = model if below is None else below.base
+        policy = self._policy(base, self._config) if below is None else below.policy
+        kept = open_cards(self._config) if below is None else below.cards
+        with measured(model.info.device) as meter:
+            percepts = ask_percepts(base, edits, self._config) if self._config.keeps_percept else [None] * len(edits)
+            asked = time.perf_counter()
+            cards = [card_of(edit, percept=percept) for edit, percept in zip(edits, percepts, strict=True)]
+            put = kept.put(cards)
+            insert_s = time.perf_counter() - asked
+        cost = EditCost(
+            apply_s=meter.seconds,
+            peak_bytes=meter.peak_bytes,
+            stored_bytes=sum(len(card.model_dump_json().encode()) for card in cards),
+            num_changed_parameters=0,
+        )
+        saved = SavedEdit(
+            method=self.name,
+            config=self._config.model_dump(mode="json"),
+            model=model.info.name,
+            edits=tuple(edits),
+            cost=cost,
+            details={
+                _CARDS: [card.model_dump(mode="json") for card in cards],
+                "insert_s": insert_s,
+                "percept_s": meter.seconds - insert_s,
+            },
+        )
+        return CraneModel(base, saved, self._config, kept, put, policy)
+
+    def load(self, model: Model, folder: Path) -> CraneModel:
+        """The model with the cards that were saved to ``folder``; the settings that were saved hold.
+
+        Raises:
+            CapabilityError: The model takes no notes, or gives no access to weights where a policy needs it.
+            InputError: ``folder`` holds no edit of this method, or its library cannot be used.
+            ArtifactError: There is no policy for this model.
+        """
+        require(model, self.needs, self.name)
+        saved = SavedEdit.read(folder, self.name)
+        config = self.config_class.model_validate(saved.config)
+        assert isinstance(config, CranePromptConfig)
+        policy = self._policy(model, config)
+        kept = open_cards(config)
+        cards = [
+            EditCard.model_validate(card).model_copy(update={"image": edit.image})
+            for card, edit in zip(saved.details[_CARDS], saved.edits, strict=True)
+        ]
+        return CraneModel(model, saved, config, kept, kept.put(cards), policy)
+
+    def _policy(self, model: Model, config: CranePromptConfig) -> Policy | None:
+        return None
+
+
+class CraneEditor(CranePromptEditor):
+    """The same with a policy: its adapter is in force while a question is answered that received a card."""
+
+    needs: ClassVar[frozenset[Capability]] = frozenset({"generate", "notes", "weights"})
+    config_class: ClassVar[type[MethodConfig]] = CraneConfig
+
+    def __init__(self, name: str, config: CraneConfig) -> None:
+        super().__init__(name, config)
+
+    def _policy(self, model: Model, config: CranePromptConfig) -> Policy | None:
+        assert isinstance(config, CraneConfig)
+        if config.policy == "none":
+            return None
+        from reground.methods.crane.policy import load_policy  # torch is loaded once there is an adapter
+        from reground.methods.crane.policy_files import find_policy
+        from reground.methods.weight_edit import weights_of
+
+        folder, card = find_policy(self.name, config, model.info.name)
+        return load_policy(weights_of(model, self.needs, self.name), folder, card)

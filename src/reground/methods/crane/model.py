@@ -1,0 +1,290 @@
+"""A model with a library of cards beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from reground.edits.card_note import CardNote, card_note
+from reground.methods.crane.cards import Cards, Given, Put, newest_first
+from reground.methods.crane.config import CranePromptConfig
+from reground.methods.crane.thinking import Sentence, chain_in, naming_sentences, sentences_of
+from reground.methods.edited import SavedEdit, WrappedModel
+from reground.models.base import Capability, Model, Output, Query, TargetScore
+
+if TYPE_CHECKING:
+    from reground.methods.crane.policy import Policy
+
+__all__ = ["CraneModel", "Usage"]
+
+_WEIGHT_ACCESS: frozenset[Capability] = frozenset({"weights", "hidden_states"})
+_Reply = TypeVar("_Reply")
+
+
+@dataclass
+class Usage:
+    """What answering has cost beside the answers themselves, since the cards were put in force.
+
+    Attributes:
+        num_queries: Queries answered.
+        num_given: Of these, the ones that received a card before they were answered.
+        num_lookups: Sentences of chains that were looked up.
+        num_inserted: Cards inserted into chains.
+        routing_s: Seconds of routing queries and looking up sentences.
+        rewriting_s: Seconds of going on with chains that a card was inserted into.
+    """
+
+    num_queries: int = 0
+    num_given: int = 0
+    num_lookups: int = 0
+    num_inserted: int = 0
+    routing_s: float = 0.0
+    rewriting_s: float = 0.0
+
+
+@dataclass
+class _Draft:
+    """One chain that is being read.
+
+    Attributes:
+        query: What was asked.
+        given: The cards it has.
+        output: What was written so far.
+        seed: Of its sample.
+        read_to: How much of the chain has been looked up.
+        num_lookups, num_inserted: So far.
+    """
+
+    query: Query
+    given: tuple[Given, ...]
+    output: Output
+    seed: int
+    read_to: int = 0
+    num_lookups: int = 0
+    num_inserted: int = 0
+
+
+class CraneModel(WrappedModel):
+    """A model whose queries receive the cards that concern them.
+
+    A query that receives none goes to the model as it is. One that does has its cards stated before it, before any
+    note it carries itself, and the policy's adapter is in force while it is answered.
+
+    Args:
+        base: The unedited model.
+        saved: What is kept of the edits.
+        config: Settings.
+        cards: Library and router; shared with edits made on top.
+        put: What has to be undone.
+        policy: The adapter; None for a model that reads cards as it is.
+    """
+
+    def __init__(
+        self, base: Model, saved: SavedEdit, config: CranePromptConfig, cards: Cards, put: Put, policy: Policy | None
+    ) -> None:
+        super().__init__(base, saved)
+        self.cards = cards
+        self.policy = policy
+        self.usage = Usage()
+        self._config = config
+        self._puts = [put]
+
+    @property
+    def capabilities(self) -> frozenset[Capability]:
+        """Those of the wrapped model, without its weights: what is done to those would not reach the cards."""
+        return self.base.capabilities - _WEIGHT_ACCESS
+
+    @property
+    def details(self) -> Mapping[str, Any]:
+        """The cards, what making them took, and under ``usage`` what answering has cost so far."""
+        return {**self.saved.details, "usage": vars(self.usage)}
+
+    def goes_on(self, method: str, config: CranePromptConfig) -> bool:
+        """Whether an edit by a method with these settings adds to the cards here."""
+        return not self.is_restored and self.saved.method == method and self._config == config
+
+    def absorb(self, later: CraneModel) -> None:
+        """Make one edit of this one and the one made on top of it, so that both come off and are saved as one."""
+        assert later.cards is self.cards, "the later edit was made on top of this one"
+        self._puts += later._puts
+        self.saved = _joined(self.saved, later.saved)
+        later.is_restored = True
+
+    def restore(self) -> None:
+        """Take the cards back, the last first. Calling it twice is harmless."""
+        if self.is_restored:
+            return
+        self.cards.take_back(self._puts)
+        super().restore()
+
+    # Answers.
+
+    def given(self, queries: Sequence[Query]) -> list[tuple[Given, ...]]:
+        """The cards that each query receives before it is answered, the newest first."""
+        if self.is_restored or not queries:
+            return [()] * len(queries)
+        if self._config.retrieval == "gold":
+            return [self.cards.all()] * len(queries)
+        return self._timed(lambda: self.cards.of_queries(queries))
+
+    def generate(
+        self,
+        queries: Sequence[Query],
+        *,
+        max_new_tokens: int = 96,
+        temperature: float = 0.0,
+        num_samples: int = 1,
+        seed: int = 0,
+    ) -> list[list[Output]]:
+        """Answers, cards given before and while thinking."""
+        given = self.given(queries)
+        self.usage.num_queries += len(queries)
+        self.usage.num_given += sum(bool(cards) for cards in given)
+
+        def ask(_: Sequence[int], asked: Sequence[Query]) -> list[list[Output]]:
+            return self.base.generate(
+                asked, max_new_tokens=max_new_tokens, temperature=temperature, num_samples=num_samples, seed=seed
+            )
+
+        outputs = self._asked(queries, given, ask)
+        if self.is_restored or not self._config.looks_up or self._config.retrieval == "gold":
+            return outputs
+        drafts = [
+            [_Draft(query, cards, output, seed + sample) for sample, output in enumerate(written)]
+            for query, cards, written in zip(queries, given, outputs, strict=True)
+        ]
+        reading = [one for of_query in drafts for one in of_query if _can_be_read(one.query)]
+        while reading:
+            reading = self._read_on(reading, max_new_tokens, temperature)
+        return [[one.output for one in of_query] for of_query in drafts]
+
+    def score(self, queries: Sequence[Query], targets: Sequence[str]) -> list[TargetScore]:
+        """Scores with the cards that are given before thinking."""
+        if len(queries) != len(targets):
+            return self.base.score(queries, targets)  # says what is wrong
+
+        def ask(positions: Sequence[int], asked: Sequence[Query]) -> list[TargetScore]:
+            return self.base.score(asked, [targets[position] for position in positions])
+
+        return self._asked(queries, self.given(queries), ask)
+
+    def fingerprint(self, queries: Sequence[Query]) -> str:
+        """Fingerprint with the cards that are given before thinking; the wrapped model's where there are none."""
+        given = self.given(queries)
+        if not any(given):
+            return self.base.fingerprint(queries)
+        prints = self._asked(queries, given, lambda _, asked: [self.base.fingerprint(asked)] * len(asked))
+        return hashlib.sha256(repr((list(map(bool, given)), prints)).encode()).hexdigest()
+
+    def _asked(
+        self,
+        queries: Sequence[Query],
+        given: Sequence[tuple[Given, ...]],
+        ask: Callable[[Sequence[int], Sequence[Query]], list[_Reply]],
+    ) -> list[_Reply]:
+        """Replies in the order of ``queries``: those without cards of the model as it is, the others of the policy."""
+        replies: dict[int, _Reply] = {}
+        for has_cards in (False, True):
+            positions = [position for position, cards in enumerate(given) if bool(cards) == has_cards]
+            if not positions:
+                continue
+            asked = [self._with_cards(queries[position], given[position]) for position in positions]
+            with self._in_force(is_on=has_cards):
+                replies |= dict(zip(positions, ask(positions, asked), strict=True))
+        return [replies[position] for position in range(len(queries))]
+
+    def _in_force(self, *, is_on: bool) -> Any:
+        return self.policy.in_force() if is_on and self.policy is not None else nullcontext()
+
+    def _with_cards(self, query: Query, given: Sequence[Given]) -> Query:
+        if not given:
+            return query
+        note = card_note([_note_of(one) for one in given], self._config.instruction)
+        return query.model_copy(update={"note": f"{note}\n{query.note}" if query.note else note})
+
+    # Retrieval while thinking.
+
+    def _read_on(self, drafts: Sequence[_Draft], max_new_tokens: int, temperature: float) -> list[_Draft]:
+        """Look up what the drafts name since they were last read; those that go on with a card, rewritten."""
+        named = [(draft, sentence) for draft in drafts for sentence in self._to_look_up(draft)]
+        found = self._timed(lambda: self.cards.of_sentences([sentence.text for _, sentence in named]))
+        self.usage.num_lookups += len(named)
+        inserted: dict[int, tuple[_Draft, Sentence, Given]] = {}
+        for (draft, sentence), hits in zip(named, found, strict=True):
+            held = {one.id for one in draft.given}
+            fresh = [hit for hit in hits if hit.id not in held]
+            if fresh and id(draft) not in inserted:
+                inserted[id(draft)] = (draft, sentence, fresh[0])
+            if id(draft) not in inserted or inserted[id(draft)][1] is sentence:
+                draft.num_lookups += 1
+        start = time.perf_counter()
+        self._rewrite(list(inserted.values()), max_new_tokens, temperature)
+        self.usage.rewriting_s += time.perf_counter() - start
+        return [draft for draft, _, _ in inserted.values() if draft.num_inserted < self._config.max_inserted]
+
+    def _to_look_up(self, draft: _Draft) -> list[Sentence]:
+        chain = chain_in(draft.output.text, self.delimiters)
+        if chain is None:
+            return []
+        known = [draft.query.question, draft.query.note or "", *draft.query.options]
+        known += [card_note([_note_of(one)]) for one in draft.given]
+        fresh = [one for one in naming_sentences(sentences_of(chain), known) if one.end > draft.read_to]
+        return fresh[: self._config.max_lookups - draft.num_lookups]
+
+    def _rewrite(
+        self, inserted: Sequence[tuple[_Draft, Sentence, Given]], max_new_tokens: int, temperature: float
+    ) -> None:
+        """Go on with each chain from the end of its sentence, its new card among those before the question.
+
+        A model that cannot go on with a chain is asked again from the beginning.
+        """
+        by_seed: dict[int, list[tuple[_Draft, Query]]] = {}
+        for draft, sentence, card in inserted:
+            draft.given = newest_first((*draft.given, card))
+            draft.num_inserted += 1
+            query = self._with_cards(draft.query, draft.given)
+            if "begun_chains" in self.base.capabilities:
+                chain = chain_in(draft.output.text, self.delimiters) or ""
+                draft.read_to = sentence.end
+                query = query.model_copy(update={"chain_start": chain[: sentence.end].rstrip()})
+            by_seed.setdefault(draft.seed, []).append((draft, query))
+        self.usage.num_inserted += len(inserted)
+        with self._in_force(is_on=True):
+            for seed, rows in by_seed.items():
+                asked = [query for _, query in rows]
+                written = self.base.generate(asked, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed)
+                for (draft, _), (output,) in zip(rows, written, strict=True):
+                    draft.output = _within(output, max_new_tokens)
+
+    def _timed(self, work: Callable[[], _Reply]) -> _Reply:
+        start = time.perf_counter()
+        try:
+            return work()
+        finally:
+            self.usage.routing_s += time.perf_counter() - start
+
+
+def _note_of(given: Given) -> CardNote:
+    return CardNote(given.card.statement, given.card.new_answer.text, given.card.percept)
+
+
+def _can_be_read(query: Query) -> bool:
+    """Whether a query's chain may be gone on with: one without thinking or with a budget is left as it is."""
+    return query.is_thinking and query.chain_tokens is None and query.chain_start is None
+
+
+def _within(output: Output, max_new_tokens: int) -> Output:
+    """What was written, cut short as far as anybody can tell if all of it together is over the budget."""
+    return output.model_copy(update={"is_truncated": True}) if output.num_tokens > max_new_tokens else output
+
+
+def _joined(earlier: SavedEdit, later: SavedEdit) -> SavedEdit:
+    """What is kept of two edits together: the cost and settings of the later one, edits and cards of both."""
+    details = {**later.details, "cards": [*earlier.details["cards"], *later.details["cards"]]}
+    stored = earlier.cost.stored_bytes + later.cost.stored_bytes
+    cost = later.cost.model_copy(update={"stored_bytes": stored})
+    return later.model_copy(update={"edits": (*earlier.edits, *later.edits), "details": details, "cost": cost})

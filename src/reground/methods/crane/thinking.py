@@ -1,0 +1,69 @@
+"""Reading a chain for what is named in it for the first time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from reground.models.base import Delimiters
+
+__all__ = ["Sentence", "chain_in", "naming_sentences", "sentences_of"]
+
+_SENTENCE = re.compile(r".+?(?:[.!?](?=\s|$)|[。！？\n]|$)", re.DOTALL)
+_WORD = re.compile(r"\w+")
+#: Shorter words name nothing.
+_MIN_LETTERS = 3
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One sentence of a chain.
+
+    Attributes:
+        text: The sentence, without the white space around it.
+        end: Where it ends in the chain.
+    """
+
+    text: str
+    end: int
+
+
+def chain_in(text: str, delimiters: Delimiters) -> str | None:
+    """What of a model's output is its chain, white space kept; None if it holds none.
+
+    A chain that was not closed reaches to the end.
+    """
+    _, is_open, rest = ("", True, text) if delimiters.template_opens_chain else text.partition(delimiters.chain_open)
+    return rest.partition(delimiters.chain_close)[0] if is_open else None
+
+
+def sentences_of(chain: str) -> list[Sentence]:
+    """The whole sentences of a chain; what is cut off at its end is none.
+
+    Example:
+        >>> [sentence.text for sentence in sentences_of("it is a ring. dr. lee agrees. and th")]
+        ['it is a ring.', 'dr.', 'lee agrees.']
+    """
+    found = []
+    for match in _SENTENCE.finditer(chain):
+        text = match[0].strip()
+        if text and (text[-1] in ".!?。！？" or match[0].endswith("\n")):
+            found.append(Sentence(text, match.end()))
+    return found
+
+
+def naming_sentences(sentences: Sequence[Sentence], known: Sequence[str]) -> Iterator[Sentence]:
+    """The sentences that hold a word which neither ``known`` texts nor sentences before them hold.
+
+    Example:
+        >>> named = naming_sentences([Sentence("this is a ring.", 15), Sentence("a ring.", 23)], ["what is this?"])
+        >>> [sentence.text for sentence in named]
+        ['this is a ring.']
+    """
+    words = {word for text in known for word in _WORD.findall(text.casefold())}
+    for sentence in sentences:
+        own = set(_WORD.findall(sentence.text.casefold()))
+        if any(len(word) >= _MIN_LETTERS for word in own - words):
+            yield sentence
+        words |= own
