@@ -6,11 +6,16 @@ import json
 import logging
 from importlib import resources
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reground.errors import UnknownNameError
+from reground.cli.output import AsJson, print_json, print_records
+from reground.errors import CapabilityError, UnknownNameError
+
+if TYPE_CHECKING:
+    from reground.models.hf.adapter import HfModel
+    from reground.training.policy_card import PolicyCard
 
 __all__ = ["app"]
 
@@ -37,6 +42,71 @@ def phantom(
     measured = measure(load_hf_model(str(folder), name=settings.name), count=measure_count)
     (folder / "measured.json").write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
     typer.echo(write_card(folder).read_text(encoding="utf-8"))
+
+
+_Out = Annotated[Path | None, typer.Option(help="Folder of the policy; a training that stopped there goes on.")]
+
+
+@app.command("sft")
+def sft(
+    recipe: Annotated[str, typer.Argument(help="crane-sft, or a recipe file.")],
+    out: _Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a policy that reads edit cards, on chains that are right; `artifact=OUT` then edits with it."""
+    from reground.training.policy_settings import SftRecipe
+    from reground.training.recipe_file import read_training_recipe
+
+    settings = read_training_recipe(_recipe_file(recipe), SftRecipe, "crane-sft")
+    model = _policy_model(settings.model)
+    from reground.training.sft import train_sft
+
+    _print_policy(train_sft(settings, model, out or Path("work") / settings.name), as_json=as_json)
+
+
+@app.command("grpo")
+def grpo(
+    recipe: Annotated[str, typer.Argument(help="crane-grpo, or a recipe file.")],
+    policy: Annotated[Path | None, typer.Option(help="Folder of the policy to go on from.")] = None,
+    out: _Out = None,
+    as_json: AsJson = False,
+) -> None:
+    """Go on training a policy with the Cognitive Routing Reward."""
+    from reground.training.policy_settings import GrpoRecipe
+    from reground.training.recipe_file import read_training_recipe
+
+    settings = read_training_recipe(_recipe_file(recipe), GrpoRecipe, "crane-grpo")
+    model = _policy_model(settings.model)
+    from reground.training.grpo import train_grpo
+
+    _print_policy(train_grpo(settings, model, out or Path("work") / settings.name, policy), as_json=as_json)
+
+
+def _policy_model(name: str) -> HfModel:
+    """The model a policy is trained for, whose weights have to be here."""
+    from reground.models.hf.adapter import HfModel
+    from reground.models.registry import load_model
+
+    model = load_model(name)
+    if not isinstance(model, HfModel):
+        raise CapabilityError(
+            f"a policy was to be trained for {name!r}, whose weights are out of reach.",
+            "a model with weights, e.g. phantom-med or hf:ORG/NAME",
+            "name one as `model` in the recipe; 'crane-prompt' works without a policy.",
+        )
+    return model
+
+
+def _print_policy(card: PolicyCard, *, as_json: bool) -> None:
+    """Where the training ended, and the policy by kind of sample on the calibration split."""
+    if as_json:
+        print_json(card.model_dump(mode="json") | {"id": card.id})
+        return
+    typer.echo(
+        f"policy {card.id} ({card.stage}) for {card.model}: {card.data['num_samples']} samples, {card.wall_s:g} s"
+    )
+    rows = [{"kind": score.kind, "n": score.n, "reward": score.reward, **score.terms} for score in card.measured]
+    print_records(rows, as_json=False)
 
 
 def _recipe_file(name_or_path: str) -> Path:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 
 from reground.models.hf.adapter import HfModel
 
-__all__ = ["adapted_paths", "base_digest"]
+__all__ = ["adapted_paths", "base_digest", "left_as_found"]
 
 
 def adapted_paths(model: HfModel) -> list[str]:
@@ -30,3 +31,28 @@ def base_digest(model: HfModel, paths: Sequence[str]) -> str:
         digest.update(f"{path}:{weight.dtype}:{tuple(weight.shape)}:".encode())
         digest.update(weight.view(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+@contextmanager
+def left_as_found(model: HfModel) -> Iterator[None]:
+    """After the block the model's module tree, flags and attributes are what they were, whatever was trained in it.
+
+    peft puts layers of its own in the place of the model's, and trl a forward call of its own on the module.
+    """
+    module = model.module
+    children = {name: part for name, part in module.named_modules() if isinstance(part, torch.nn.Linear)}
+    attributes = {name: dict(vars(part)) for name, part in module.named_modules()}
+    flags = [(parameter, parameter.requires_grad) for parameter in module.parameters()]
+    try:
+        yield
+    finally:
+        for path, layer in children.items():
+            parent, _, leaf = path.rpartition(".")
+            setattr(module.get_submodule(parent), leaf, layer)
+        for name, part in module.named_modules():
+            for added in vars(part).keys() - attributes[name].keys():
+                delattr(part, added)
+            vars(part).update(attributes[name])
+        for parameter, flag in flags:
+            parameter.requires_grad_(flag)
+            parameter.grad = None

@@ -16,22 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
-from pydantic import ValidationError
 
-from reground.edits.misfits import fields_at, misfit_words, rename_hint
 from reground.edits.records import Record
 from reground.edits.traces import Delimiters
-from reground.errors import RecipeError
 from reground.training.phantom.language_model import ImagePool, LanguageSettings, build_model, train_stage
 from reground.training.phantom.tower import TowerSettings, load_tower, train_tower
 from reground.training.phantom.vocabulary import build_processor, train_tokenizer
+from reground.training.recipe_file import read_training_recipe
 
 __all__ = ["PhantomRecipe", "build_phantom", "read_phantom_recipe", "write_card"]
 
 _log = logging.getLogger(__name__)
-
-_COMPARE = "compare it with `phantom-med.yaml` in the package's folder `recipes/train`."
 
 
 class PhantomRecipe(Record):
@@ -58,25 +53,7 @@ def read_phantom_recipe(file: Path) -> PhantomRecipe:
     Raises:
         RecipeError: Not YAML, or a field is missing, unknown or ill-typed.
     """
-    try:
-        return PhantomRecipe.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
-    except ValidationError as error:
-        # A name that was mistyped is unknown and missing both; the first of the two says more.
-        found = error.errors(include_url=False)
-        first = next((detail for detail in found if detail["type"] == "extra_forbidden"), found[0])
-        known = fields_at(PhantomRecipe, first["loc"][:-1])
-        raise RecipeError(
-            f"training recipe {str(file)!r}: {misfit_words(PhantomRecipe, first)}.",
-            "the fields " + ", ".join(known),
-            rename_hint(str(first["loc"][-1]), known) if first["type"] == "extra_forbidden" else _COMPARE,
-        ) from error
-    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
-        reason = getattr(error, "strerror", None) or getattr(error, "problem", None) or str(error)
-        raise RecipeError(
-            f"cannot read the training recipe {str(file)!r}: {reason}.",
-            "a YAML file with " + ", ".join(PhantomRecipe.model_fields),
-            _COMPARE,
-        ) from error
+    return read_training_recipe(file, PhantomRecipe, "phantom-med")
 
 
 def build_phantom(recipe: PhantomRecipe, work: Path, out: Path) -> Path:

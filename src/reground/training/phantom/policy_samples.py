@@ -37,7 +37,15 @@ from reground.training.phantom.samples import FreshImages, Images, Sample, Setti
 from reground.training.rewards import RoutingCase
 from reground.training.train_samples import names_other_than
 
-__all__ = ["POLICY_KINDS", "PolicyKind", "PolicySample", "PolicySetting", "draw_policy_sample", "policy_sample"]
+__all__ = [
+    "POLICY_KINDS",
+    "PolicyKind",
+    "PolicySample",
+    "PolicySetting",
+    "PooledImages",
+    "draw_policy_sample",
+    "policy_sample",
+]
 
 PolicyKind = Literal[
     "conflict", "agree", "composed", "corrected", "look_alike", "other_question", "elsewhere", "no_card"
@@ -93,6 +101,33 @@ class PolicySample:
         return Query(question=s.question, image=image, note=s.note, options=s.options, is_thinking=s.is_thinking)
 
 
+class PooledImages:
+    """A fixed number of images of each subject, so that a model that remembers images has to see each but once.
+
+    Args:
+        images_per_subject: How many.
+    """
+
+    def __init__(self, images_per_subject: int) -> None:
+        self._count = images_per_subject
+        self._fresh = FreshImages()
+
+    def finding(self, finding: str, rng: random.Random) -> str:
+        return self._fresh.finding(finding, self._one(finding, rng))
+
+    def device(self, name: str, rng: random.Random) -> str:
+        return self._fresh.device(name, self._one(name, rng))
+
+    def shapes(self, rng: random.Random) -> str:
+        return self._fresh.shapes(random.Random(f"pool/shapes/{rng.randrange(20 * self._count)}"))
+
+    def easyvqa(self, image_id: int, rng: random.Random) -> str:
+        return self._fresh.easyvqa(image_id, rng)
+
+    def _one(self, subject: str, rng: random.Random) -> random.Random:
+        return random.Random(f"pool/{subject}/{rng.randrange(self._count)}")
+
+
 @dataclass(frozen=True)
 class PolicySetting:
     """Where policy samples are drawn from.
@@ -106,6 +141,8 @@ class PolicySetting:
         percept_share: Share of cards made for an image that say what it shows.
         strange_share: Share of device cards whose statement calls the device by a name nobody knows, so that only the
             percept tells what it was made for.
+        always_thinks: Whether no question comes without thinking.
+        kinds: How often each kind comes.
     """
 
     split: Literal["train", "calibration"] = "train"
@@ -115,6 +152,8 @@ class PolicySetting:
     invented_share: float = 0.8
     percept_share: float = 0.9
     strange_share: float = 0.15
+    always_thinks: bool = False
+    kinds: Mapping[PolicyKind, float] = field(default_factory=lambda: POLICY_KINDS)
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -132,7 +171,7 @@ def policy_sample(seed: int, index: int, setting: PolicySetting | None = None) -
     """
     setting = setting or PolicySetting()
     rng = random.Random(f"policy/{setting.split}/{seed}/{index}")
-    (kind,) = rng.choices(tuple(POLICY_KINDS), tuple(POLICY_KINDS.values()))
+    (kind,) = rng.choices(tuple(setting.kinds), tuple(setting.kinds.values()))
     return draw_policy_sample(kind, setting, rng)
 
 
@@ -144,6 +183,8 @@ def draw_policy_sample(kind: PolicyKind, setting: PolicySetting, rng: random.Ran
         if drawn is None:
             continue
         sample = styled(drawn.sample, rng) if setting.styles else drawn.sample
+        if setting.always_thinks and not sample.is_thinking:
+            continue
         told = (drawn.case.prior_answer.text,) if drawn.case.prior_answer else ()
         texts = (sample.question, sample.note or "", *sample.options, drawn.sample.chain, drawn.sample.answer, *told)
         if not is_foreign(texts):

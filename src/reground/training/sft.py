@@ -1,0 +1,97 @@
+"""Supervised training of a policy: a low-rank adapter learns to write the right chain beside a card.
+
+Samples come from ``training.phantom.policy_samples``, each drawn when its step comes. Every image passes the tower
+once; prompts enter the text model as embeddings (``HfModel.training_batch``). Samples without a card keep what the
+model knows from being forgotten.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from reground.models.hf.adapter import HfModel
+from reground.training.phantom.policy_samples import PolicySetting, policy_sample
+from reground.training.policy_card import PolicyCard
+from reground.training.policy_model import adapted_paths, base_digest, left_as_found
+from reground.training.policy_run import finished, require_trl, resume_from, trainer_settings, write_policy
+from reground.training.policy_settings import SftRecipe, training_setting
+
+__all__ = ["train_sft"]
+
+
+@dataclass(frozen=True)
+class _Collator:
+    """From positions in the sequence of samples to one batch."""
+
+    model: HfModel
+    setting: PolicySetting
+    seed: int
+
+    def __call__(self, rows: Sequence[Mapping[str, int]]) -> dict[str, torch.Tensor]:
+        samples = [policy_sample(self.seed, row["index"], self.setting) for row in rows]
+        marks = self.model.delimiters
+        completions = []
+        for one in samples:
+            opening = "" if marks.template_opens_chain else marks.chain_open
+            chain = opening + one.sample.chain + marks.chain_close
+            answer = (marks.answer_open or "") + one.sample.answer + (marks.answer_close or "")
+            completions.append((chain if one.sample.is_thinking else "") + answer)
+        return self.model.training_batch([one.query for one in samples], completions)
+
+
+def train_sft(recipe: SftRecipe, model: HfModel, folder: Path) -> PolicyCard:
+    """Train (or go on training) an adapter and write it to ``folder``; the model is left as it was.
+
+    Args:
+        recipe: How to train.
+        model: The unedited model.
+        folder: Checkpoints, then ``adapter_config.json``, ``adapter_model.safetensors``, ``policy.json`` and
+            ``curve.jsonl``.
+
+    Returns:
+        The policy's card.
+
+    Raises:
+        MissingExtraError: trl is not installed.
+        RunDirectoryError: The folder holds a training by another recipe.
+    """
+    trl = require_trl()
+    done = finished(folder, recipe)
+    if done is not None:
+        return done
+    from datasets import Dataset
+    from peft import LoraConfig
+
+    paths = adapted_paths(model)
+    base = base_digest(model, paths)
+    started = time.monotonic()
+    with left_as_found(model):
+        trainer = trl.SFTTrainer(
+            model=model.module,
+            args=trl.SFTConfig(
+                **trainer_settings(recipe, model, folder),
+                per_device_train_batch_size=recipe.batch_size,
+                max_length=None,
+                dataset_kwargs={"skip_prepare_dataset": True},
+            ),
+            processing_class=model.processor,
+            train_dataset=Dataset.from_dict({"index": range(recipe.num_steps * recipe.batch_size)}),
+            data_collator=_Collator(model, training_setting(recipe), recipe.seed),
+            peft_config=LoraConfig(r=recipe.rank, lora_alpha=recipe.alpha, lora_dropout=0.0, target_modules=paths),
+        )
+        trainer.train(resume_from_checkpoint=resume_from(folder))
+        return write_policy(
+            folder,
+            recipe,
+            "sft",
+            model,
+            trainer,
+            base=base,
+            num_samples=recipe.num_steps * recipe.batch_size,
+            wall_s=time.monotonic() - started,
+        )
