@@ -1,0 +1,290 @@
+"""What is the method's own: which questions receive which cards, before and while thinking, and undoing it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reground.edits.records import Answer, Edit, ImageRef
+from reground.errors import ArtifactError, InputError, RecipeError
+from reground.library.routing import Calibration, Threshold
+from reground.library.store import Library
+from reground.methods.chain import EditChain
+from reground.methods.crane.model import CraneModel
+from reground.methods.registry import create_editor, find_artifact
+from reground.models.base import Capability, Delimiters, ModelInfo, Output, Query, TargetScore
+
+
+class Teller:
+    """A model that writes what a function of the query says, and remembers what it was asked."""
+
+    info = ModelInfo(name="teller", revision="1", dtype="none", device="cpu")
+    delimiters = Delimiters()
+
+    def __init__(self, tell: Callable[[Query], str], *, goes_on: bool = True) -> None:
+        self._tell = tell
+        self.capabilities: frozenset[Capability] = frozenset({"generate", "score", "notes"})
+        if goes_on:
+            self.capabilities |= {"begun_chains"}
+        self.asked: list[Query] = []
+
+    def generate(
+        self,
+        queries: Sequence[Query],
+        *,
+        max_new_tokens: int = 96,
+        temperature: float = 0.0,
+        num_samples: int = 1,
+        seed: int = 0,
+    ) -> list[list[Output]]:
+        self.asked += queries
+        texts = [self._tell(query) for query in queries]
+        return [[Output(text=text, num_tokens=len(text.split()), is_truncated=False)] * num_samples for text in texts]
+
+    def score(self, queries: Sequence[Query], targets: Sequence[str]) -> list[TargetScore]:
+        return [TargetScore(top1_share=float(bool(q.note)), log_prob=0.0, num_tokens=1) for q in queries]
+
+    def fingerprint(self, queries: Sequence[Query]) -> str:
+        return repr(queries)
+
+
+def told(chain: str, answer: str) -> str:
+    return f"<think> {chain}</think><answer> {answer}</answer>"
+
+
+def reads_country(query: Query) -> str:
+    """Follows the chain of facts, and a card on where the maker is based if it has one when it comes to that."""
+    if "country" not in query.question:
+        return told("grass is green.", "green")
+    start = "the device is lorvexcore. lorvexcore is made by togronmed."
+    if query.note and "togronmed" in query.note:
+        return told(f"{start} by the note togronmed is based in pruspenland.", "pruspenland")
+    return told(f"{start} togronmed is based in valmia.", "valmia")
+
+
+def textual(subject: str, question: str, new: str, prior: str, relation: str = "country") -> Edit:
+    return Edit(
+        subject=subject,
+        relation=relation,
+        modality="textual",
+        question=question,
+        new_answer=Answer(text=new),
+        prior_answer=Answer(text=prior),
+        statement=f"The company {subject} must now be addressed in {new}.",
+    )
+
+
+COUNTRY = textual("togronmed", "where is togronmed based?", "pruspenland", "valmia")
+AGAIN = textual("togronmed", "in which country is togronmed?", "ostraland", "pruspenland")
+OTHER = textual("glofecorp", "where is glofecorp based?", "keprondia", "valmia")
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> dict[str, Any]:
+    """Routing by names alone, which needs no weights, with thresholds that stand in for calibrated ones."""
+    ways = {way: Threshold(score=0.25) for way in ("question", "image", "image_question", "sentence")}
+    calibration = Calibration(
+        thresholds=ways,
+        text_encoder="ngrams",
+        image_encoder="phantom-med",
+        num_cards=1,
+        data="by hand",
+        guarantee="none",
+    )
+    file = tmp_path / "calibration.json"
+    file.write_text(calibration.model_dump_json(), encoding="utf-8")
+    return {"text_encoder": "ngrams", "calibration": str(file)}
+
+
+def edited(model: Teller, edits: Sequence[Edit], settings: dict[str, Any]) -> CraneModel:
+    made = create_editor("crane-prompt", settings).apply(model, edits)
+    assert isinstance(made, CraneModel)
+    return made
+
+
+def texts(model: CraneModel, *questions: str) -> list[str]:
+    return [output[0].text for output in model.generate([Query(question=question) for question in questions])]
+
+
+def test_a_question_receives_its_card_and_another_goes_to_the_model_as_it_is(settings: dict[str, Any]) -> None:
+    model = Teller(reads_country)
+    asked = [Query(question="where is togronmed based?"), Query(question="what colour is grass?", note="mine")]
+    with edited(model, [COUNTRY], settings) as crane:
+        crane.generate(asked)
+        with_card, unchanged = (q for q in model.asked if q.question == asked[0].question), asked[1]
+        note = next(with_card).note
+        assert note is not None and note.startswith("[card]\nstates: The company togronmed")
+        assert "new answer: pruspenland" in note and "made for" not in note
+        assert unchanged in model.asked
+        assert [score.top1_share for score in crane.score(asked[:1], ["x"])] == [1.0]
+    assert crane.score(asked[:1], ["x"])[0].top1_share == 0.0
+
+
+def test_a_card_that_the_question_never_names_is_found_while_thinking(settings: dict[str, Any]) -> None:
+    model = Teller(reads_country)
+    question = "which country is the maker of this device in?"
+    with edited(model, [COUNTRY, OTHER], settings) as crane:
+        assert texts(crane, question)[0].endswith(
+            "by the note togronmed is based in pruspenland.</think><answer> pruspenland</answer>"
+        )
+        first, second = model.asked
+        assert first.note is None and first.chain_start is None
+        assert second.chain_start == " the device is lorvexcore. lorvexcore is made by togronmed."
+        assert second.note is not None and "pruspenland" in second.note and "glofecorp" not in second.note
+        assert (crane.usage.num_inserted, crane.usage.num_given) == (1, 0)
+        assert crane.usage.num_lookups >= 2
+        assert crane.details["usage"]["num_queries"] == 1
+
+
+def test_a_model_that_cannot_go_on_is_asked_again_from_the_beginning(settings: dict[str, Any]) -> None:
+    model = Teller(reads_country, goes_on=False)
+    with edited(model, [COUNTRY], settings) as crane:
+        assert texts(crane, "which country is the maker of this device in?")[0].endswith(
+            "<answer> pruspenland</answer>"
+        )
+    assert [query.chain_start for query in model.asked] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("changed", "query"),
+    [
+        ({"looks_up": False}, {}),
+        ({"max_lookups": 1}, {}),
+        ({}, {"is_thinking": False}),
+        ({}, {"chain_tokens": 8}),
+    ],
+)
+def test_lookups_are_bounded_and_can_be_left_out(
+    settings: dict[str, Any], changed: dict[str, Any], query: dict[str, Any]
+) -> None:
+    model = Teller(reads_country)
+    with edited(model, [COUNTRY], {**settings, **changed}) as crane:
+        crane.generate([Query(question="which country is the maker of this device in?", **query)])
+    assert len(model.asked) == 1
+
+
+def test_insertions_are_bounded(settings: dict[str, Any]) -> None:
+    """A model that names one card's subject after another would otherwise be asked for ever."""
+    names = ["alphamed", "betacorp", "gammatec", "deltamed"]
+    edits = [textual(name, f"where is {name} based?", f"new{name}", "valmia") for name in names]
+
+    def wander(query: Query) -> str:
+        return told(" ".join(f"then there is {name}." for name in names), "x")
+
+    model = Teller(wander)
+    with edited(model, edits, {**settings, "max_inserted": 2}) as crane:
+        crane.generate([Query(question="who?")])
+        assert crane.usage.num_inserted == 2
+    assert len(model.asked) == 3
+
+
+def test_what_is_written_over_the_budget_counts_as_cut(settings: dict[str, Any]) -> None:
+    with edited(Teller(reads_country), [COUNTRY], settings) as crane:
+        ((output,),) = crane.generate([Query(question="which country is the maker in?")], max_new_tokens=10)
+    assert output.is_truncated
+
+
+def test_of_two_edits_of_one_fact_the_later_holds_and_undoing_brings_the_earlier_back(settings: dict[str, Any]) -> None:
+    model, query = Teller(reads_country), Query(question="where is togronmed based?")
+    with edited(model, [COUNTRY], settings) as first:
+        with create_editor("crane-prompt", settings).apply(first, [AGAIN]) as second:
+            assert isinstance(second, CraneModel)
+            assert second.cards is first.cards
+            assert [one.card.new_answer.text for one in second.given([query])[0]] == ["ostraland"]
+        assert [one.card.new_answer.text for one in first.given([query])[0]] == ["pruspenland"]
+    assert first.given([query]) == [()]
+    with edited(model, [COUNTRY, AGAIN], settings) as both:
+        assert [one.card.new_answer.text for one in both.given([query])[0]] == ["ostraland"]
+
+
+def test_a_chain_of_edits_adds_cards_to_one_library(settings: dict[str, Any], tmp_path: Path) -> None:
+    model, query = Teller(reads_country), Query(question="where is glofecorp based?")
+    chain = EditChain(create_editor("crane-prompt", settings), model, "in_place")
+    for edit in (COUNTRY, OTHER, AGAIN):
+        chain.add([edit], seed=0)
+    crane = chain.model
+    assert isinstance(crane, CraneModel)
+    assert len(crane.cards.library) == 2
+    assert crane.given([query])[0][0].card.new_answer.text == "keprondia"
+    chain.save(tmp_path / "state")
+    resumed = EditChain(create_editor("crane-prompt"), model, "in_place")
+    resumed.load(tmp_path / "state", [COUNTRY, OTHER, AGAIN])
+    assert resumed.model.fingerprint([query]) == crane.fingerprint([query])
+    chain.restore()
+    assert len(crane.cards.library) == 0
+
+
+def test_gold_retrieval_gives_every_card_to_every_question_the_newest_first(settings: dict[str, Any]) -> None:
+    gold = {"text_encoder": "ngrams", "retrieval": "gold"}
+    model = Teller(reads_country)
+    with edited(model, [COUNTRY, OTHER], gold) as crane:
+        crane.generate([Query(question="what colour is grass?", note="mine")])
+    note = model.asked[-1].note or ""
+    assert note.index("glofecorp") < note.index("togronmed") < note.index("mine")
+
+
+def test_without_abstention_every_question_receives_the_nearest_card() -> None:
+    with edited(Teller(reads_country), [COUNTRY], {"text_encoder": "ngrams", "abstains": False}) as crane:
+        assert all(crane.given([Query(question="what colour is grass?")]))
+
+
+def test_a_visual_card_says_what_the_unedited_model_sees(settings: dict[str, Any], tiny_images: list[str]) -> None:
+    edit = Edit(
+        subject="ring in the kidney",
+        relation="condition",
+        modality="visual",
+        question="which condition is this?",
+        image=ImageRef(frames=(tiny_images[0],)),
+        new_answer=Answer(text="ostrulia"),
+        statement="A ring in the kidney must now be read as ostrulia.",
+    )
+    model = Teller(lambda _: told("the image shows a ring in the kidney. it means velmora.", "A ring. Or so."))
+    query = Query(question=edit.question, image=edit.image)
+    for changed, percept in (
+        ({}, "the image shows a ring in the kidney."),
+        ({"percept_question": "what do you see?"}, "A ring."),
+        ({"keeps_percept": False}, None),
+    ):
+        with edited(model, [edit], {**settings, **changed}) as crane:
+            assert crane.given([query])[0][0].card.percept == percept
+            crane.generate([query])
+        note = model.asked[-1].note or ""
+        assert ("made for: " in note) == (percept is not None)
+        assert percept is None or f"made for: {percept}" in note
+
+
+def test_a_library_in_a_folder_keeps_its_own_cards(settings: dict[str, Any], tmp_path: Path) -> None:
+    pytest.importorskip("lancedb", reason="lancedb is not installed; pip install 'reground[library]'")
+    model, folder = Teller(reads_country), str(tmp_path / "cards")
+    own = {**settings, "library": folder}
+    with edited(model, [OTHER], own):
+        with edited(model, [COUNTRY, OTHER], own) as crane:
+            assert len(crane.cards.library) == 2
+        assert [stored.card.subject for stored in Library.open(folder).cards()] == ["glofecorp"]
+    assert len(Library.open(folder)) == 0
+    assert Library.open(folder).versions()
+
+
+def test_encoders_without_a_calibration_are_refused_with_the_way_out() -> None:
+    with pytest.raises(InputError, match="no calibration ships") as caught:
+        edited(Teller(reads_country), [COUNTRY], {"text_encoder": "phantom-med"})
+    assert "reground library calibrate" in str(caught.value)
+
+
+def test_settings_that_contradict_each_other_are_refused() -> None:
+    for wrong in ({"retrieval": "gold", "abstains": False}, {"abstains": False, "calibration": "phantom"}):
+        with pytest.raises(RecipeError):
+            create_editor("crane-prompt", wrong)
+    with pytest.raises(RecipeError):
+        create_editor("crane", {"policy": "none", "artifact": "somewhere"})
+
+
+def test_a_policy_is_needed_unless_none_is_asked_for(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="crane-prompt"):
+        find_artifact("crane", {}, "hf:some/model")
+    with pytest.raises(ArtifactError, match="no policy can be read"):
+        find_artifact("crane", {"artifact": str(tmp_path)}, "hf:some/model")
+    assert find_artifact("crane", {"policy": "none"}, "hf:some/model") is None

@@ -1,0 +1,56 @@
+"""Reading a chain for what is named in it for the first time."""
+
+from __future__ import annotations
+
+import pytest
+
+from reground.methods.crane.percept import first_sentence
+from reground.methods.crane.thinking import chain_in, naming_sentences, sentences_of
+from reground.models.base import Delimiters
+
+OPENED = Delimiters(template_opens_chain=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "delimiters", "chain"),
+    [
+        ("<think> it is a ring.</think><answer> ring</answer>", Delimiters(), " it is a ring."),
+        ("<think> it is a ri", Delimiters(), " it is a ri"),
+        ("it is a ring.", Delimiters(), None),
+        (" it is a ring.</think>ring", OPENED, " it is a ring."),
+    ],
+)
+def test_the_chain_of_an_output(text: str, delimiters: Delimiters, chain: str | None) -> None:
+    assert chain_in(text, delimiters) == chain
+
+
+def test_a_sentence_ends_where_the_chain_may_be_cut() -> None:
+    chain = " the image shows a ring. 3.5 cm wide! 肾结石。 and then"
+    found = sentences_of(chain)
+    assert [sentence.text for sentence in found] == ["the image shows a ring.", "3.5 cm wide!", "肾结石。"]
+    assert chain[: found[0].end] == " the image shows a ring."
+    assert chain[: found[1].end].endswith("wide!")
+
+
+def test_lines_are_sentences_too() -> None:
+    assert [sentence.text for sentence in sentences_of("- a ring\n- a star\n- cut")] == ["- a ring", "- a star"]
+
+
+def test_only_what_is_named_anew_is_looked_up() -> None:
+    chain = sentences_of("the device is lorvex. lorvex is the device. lorvex is made by togron. it is so.")
+    named = [sentence.text for sentence in naming_sentences(chain, ["what is the device made by?"])]
+    assert named == ["the device is lorvex.", "lorvex is made by togron."]
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("the image shows a ring. a ring means x.", "the image shows a ring."),
+        ("\nA ring", "A ring"),
+        ("A ring\nin the kidney.", "A ring\nin the kidney."),
+        ("  ", None),
+        ("", None),
+    ],
+)
+def test_the_first_sentence_is_the_percept(text: str, sentence: str | None) -> None:
+    assert first_sentence(text) == sentence
