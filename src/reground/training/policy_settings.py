@@ -57,7 +57,7 @@ class SftRecipe(PolicyRecipe):
         rank, alpha: Of the low-rank adapter (r and alpha); it stands on every linear layer of the text model.
     """
 
-    batch_size: int = Field(default=64, ge=1)
+    batch_size: int = Field(default=32, ge=1)
     rank: int = Field(default=32, ge=1)
     alpha: float = Field(default=64.0, gt=0)
 

@@ -7,6 +7,7 @@ model knows from being forgotten.
 
 from __future__ import annotations
 
+import random
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from pathlib import Path
 import torch
 
 from reground.models.hf.adapter import HfModel
-from reground.training.phantom.policy_samples import PolicySetting, policy_sample
+from reground.training.phantom.policy_samples import PolicySample, PolicySetting, policy_sample
 from reground.training.policy_card import PolicyCard
 from reground.training.policy_model import adapted_paths, base_digest, left_as_found
 from reground.training.policy_run import finished, require_trl, resume_from, trainer_settings, write_policy
@@ -24,16 +25,21 @@ from reground.training.policy_settings import SftRecipe, training_setting
 __all__ = ["train_sft"]
 
 
+#: Steps whose samples are drawn together and put into batches of like length.
+_STEPS_TOGETHER = 8
+
+
 @dataclass(frozen=True)
-class _Collator:
-    """From positions in the sequence of samples to one batch."""
+class _Batches:
+    """From a step to its batch; it depends on the recipe and the step alone."""
 
     model: HfModel
     setting: PolicySetting
     seed: int
+    batch_size: int
 
     def __call__(self, rows: Sequence[Mapping[str, int]]) -> dict[str, torch.Tensor]:
-        samples = [policy_sample(self.seed, row["index"], self.setting) for row in rows]
+        samples = [one for row in rows for one in self._samples(row["step"])]
         marks = self.model.delimiters
         completions = []
         for one in samples:
@@ -42,6 +48,21 @@ class _Collator:
             answer = (marks.answer_open or "") + one.sample.answer + (marks.answer_close or "")
             completions.append((chain if one.sample.is_thinking else "") + answer)
         return self.model.training_batch([one.query for one in samples], completions)
+
+    def _samples(self, step: int) -> list[PolicySample]:
+        group, place = divmod(step, _STEPS_TOGETHER)
+        count = _STEPS_TOGETHER * self.batch_size
+        drawn = [policy_sample(self.seed, group * count + position, self.setting) for position in range(count)]
+        drawn.sort(key=_length)
+        order = random.Random(f"batches/{self.seed}/{group}").sample(range(_STEPS_TOGETHER), _STEPS_TOGETHER)
+        start = order[place] * self.batch_size
+        return drawn[start : start + self.batch_size]
+
+
+def _length(one: PolicySample) -> int:
+    """About how long a sample is, in characters; an image counts for as many tokens as it takes here."""
+    s = one.sample
+    return len(s.question) + len(s.note or "") + len(s.chain) + 60 * len(s.images) + sum(map(len, s.options))
 
 
 def train_sft(recipe: SftRecipe, model: HfModel, folder: Path) -> PolicyCard:
@@ -75,13 +96,14 @@ def train_sft(recipe: SftRecipe, model: HfModel, folder: Path) -> PolicyCard:
             model=model.module,
             args=trl.SFTConfig(
                 **trainer_settings(recipe, model, folder),
-                per_device_train_batch_size=recipe.batch_size,
+                per_device_train_batch_size=1,
+                train_sampling_strategy="sequential",
                 max_length=None,
                 dataset_kwargs={"skip_prepare_dataset": True},
             ),
             processing_class=model.processor,
-            train_dataset=Dataset.from_dict({"index": range(recipe.num_steps * recipe.batch_size)}),
-            data_collator=_Collator(model, training_setting(recipe), recipe.seed),
+            train_dataset=Dataset.from_dict({"step": range(recipe.num_steps)}),
+            data_collator=_Batches(model, training_setting(recipe), recipe.seed, recipe.batch_size),
             peft_config=LoraConfig(r=recipe.rank, lora_alpha=recipe.alpha, lora_dropout=0.0, target_modules=paths),
         )
         trainer.train(resume_from_checkpoint=resume_from(folder))
