@@ -22,7 +22,7 @@ from reground.models.phantom import weights_folder
 #: After these every token of the new answer is the most likely one, right behind the prompt.
 FORCED = ("ft", "grace", "lora", "rome", "wise")
 #: After these the model thinks and then gives the new answer, which `tf` does not see; in a prompt it may even sink.
-THINKING = ("ft-chain", "ike", "ike-gold", "lora-chain", "prompt")
+THINKING = ("crane", "crane-prompt", "ft-chain", "ike", "ike-gold", "lora-chain", "prompt")
 #: A small model is led astray by demonstrations; see the page of `ike`.
 SETTINGS: Mapping[str, dict[str, object]] = {name: {"num_demonstrations": 0} for name in ("ike", "ike-gold")}
 

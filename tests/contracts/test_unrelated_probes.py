@@ -11,7 +11,7 @@ from reground.models.hf.adapter import HfModel, load_hf_model
 from reground.models.phantom import weights_folder
 
 #: Methods that break the chain of every question (`ft`, `lora`) are not among them: that is what they are shown for.
-SPARING = ("none", "prompt", "ft-chain", "lora-chain", "grace")
+SPARING = ("none", "prompt", "crane-prompt", "ft-chain", "lora-chain", "grace")
 QUESTIONS = (
     "what colour is grass?",
     "what is the opposite of hot?",

@@ -48,6 +48,11 @@ class Learned(Protocol):
         """Short hash of what was asked for and what came out of it, as rows carry it."""
         ...
 
+    @property
+    def fit_s(self) -> float:
+        """Seconds that the training took."""
+        ...
+
 
 class TrainedConfig(MethodConfig):
     """Settings that every trained method has.
@@ -248,6 +253,11 @@ class Artifact(Record):
     def id(self) -> str:
         """Short hash of what was asked for and what came out of it, as rows carry it."""
         return content_id("a", [self.request, self.tensors])
+
+    @property
+    def fit_s(self) -> float:
+        """Seconds that the training took, interruptions left out."""
+        return self.report.wall_s
 
     def write(self, folder: Path) -> None:
         """Write the file into ``folder``, whole or not at all."""

@@ -503,7 +503,7 @@ def _fit_seconds(recipe: Recipe) -> dict[str, float]:
         except ArtifactError:  # the steps that needed it are done
             continue
         if artifact is not None:
-            found[name] = artifact.report.wall_s
+            found[name] = artifact.fit_s
     return found
 
 

@@ -148,6 +148,6 @@ def train_grpo(recipe: GrpoRecipe, model: HfModel, folder: Path, policy: Path | 
             base=base,
             num_samples=num_samples,
             wall_s=time.monotonic() - started,
-            started_from=before.id,
+            started_from=before,
             weights=recipe.reward,
         )

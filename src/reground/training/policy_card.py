@@ -56,6 +56,7 @@ class PolicyCard(Record):
         subjects: Every finding and device that training could show, sorted.
         versions: Of the packages that made it.
         wall_s: Seconds of training, of the last session if it was interrupted.
+        earlier_s: Seconds of the trainings it went on from.
         curve: What was logged on the way, step by step.
         measured: On the calibration split, by kind.
     """
@@ -71,6 +72,7 @@ class PolicyCard(Record):
     subjects: tuple[str, ...]
     versions: dict[str, str]
     wall_s: float
+    earlier_s: float = 0.0
     curve: tuple[dict[str, float], ...]
     measured: tuple[KindScore, ...]
 
@@ -78,6 +80,11 @@ class PolicyCard(Record):
     def id(self) -> str:
         """Short hash of what was asked for and what came out of it."""
         return content_id("p", [self.stage, self.settings, self.data, self.base, self.adapter])
+
+    @property
+    def fit_s(self) -> float:
+        """Seconds of all trainings that led to it."""
+        return self.earlier_s + self.wall_s
 
     def write(self, folder: Path) -> None:
         """Write the card into ``folder``, whole or not at all."""

@@ -116,7 +116,7 @@ def write_policy(
     base: str,
     num_samples: int,
     wall_s: float,
-    started_from: str | None = None,
+    started_from: PolicyCard | None = None,
     weights: RewardWeights | None = None,
 ) -> PolicyCard:
     """Write adapter and curve, measure the policy, and write its card last: with it the training is done.
@@ -129,7 +129,7 @@ def write_policy(
         base: See ``base_digest``, from before the training.
         num_samples: Samples it has seen.
         wall_s: Seconds of this session.
-        started_from: Id of the policy it went on from.
+        started_from: The policy it went on from.
         weights: Of the reward's terms, for the measurement.
     """
     trainer.model.save_pretrained(folder, selected_adapters=["default"])
@@ -142,7 +142,8 @@ def write_policy(
         model=model.info.name,
         base=base,
         adapter=file_digest(folder / ADAPTER_FILE),
-        started_from=started_from,
+        started_from=None if started_from is None else started_from.id,
+        earlier_s=0.0 if started_from is None else started_from.fit_s,
         data={
             "generator": "reground.training.phantom.policy_samples",
             "split": "train",
