@@ -59,13 +59,13 @@ class CranePromptEditor:
             InputError: No edits, or the library or its calibration cannot be used.
             ArtifactError: There is no policy for this model.
         """
-        require(model, self.needs, self.name)
+        below = model if isinstance(model, CraneModel) and model.goes_on(self.name, self._config) else None
+        base = model if below is None else below.base
+        require(base, self.needs, self.name)
         if not edits:
             raise InputError(
                 f"method {self.name!r} was given no edits.", "at least one edit", "leave the model as it is instead."
             )
-        below = model if isinstance(model, CraneModel) and model.goes_on(self.name, self._config) else None
-        base = model if below is None else below.base
         policy = self._policy(base, self._config) if below is None else below.policy
         kept = open_cards(self._config) if below is None else below.cards
         with measured(model.info.device) as meter:
