@@ -113,7 +113,7 @@ def test_weight_methods_are_refused_while_planning(
     result = call("run", "start", recipe, "--out", tmp_path / "run", "--set", f"methods=[{method}]", *dry)
     assert result.exit_code == 2
     assert f"method {method!r} needs" in result.stderr
-    assert "methods that work with it: ike" in result.stderr
+    assert "methods that work with it: crane-prompt, ike" in result.stderr
     assert server.requests == []
     assert not (tmp_path / "run").exists()
 
