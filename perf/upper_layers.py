@@ -37,7 +37,7 @@ from reground.methods.training_step import completion_columns, label_loss
 from reground.methods.upper_layers import recorded
 from reground.methods.wise import editor as wise
 from reground.models.base import Query
-from reground.models.hf import idefics3
+from reground.models.hf import family
 from reground.models.hf.adapter import HfModel, prompt_tokens
 from reground.models.registry import load_model
 
@@ -143,7 +143,7 @@ class WholeModel:
 
     def logits(self) -> torch.Tensor:
         with torch.no_grad():
-            self._model.family.encode(self._model.module, self._model.processor, self.picture)
+            self._model.family.encode(self._model.module, self._model.processor, self.picture, 1)
         with self._model.passing(prompt_tokens(self._batch)):
             return completion_columns(self._model.module, self._batch)
 
@@ -180,7 +180,7 @@ RERUN: dict[int, Mapping[str, torch.Tensor]] = {}
 def _whole_model_each_step(edit: Edit) -> Iterator[None]:
     assert edit.image is not None
     (picture,) = open_image(edit.image)
-    prepare = idefics3.processed_image
+    prepare = family.processed_image
     held: list[Any] = []
 
     def prepared_once(processor: Any, image: Any, **options: Any) -> Any:
@@ -196,7 +196,7 @@ def _whole_model_each_step(edit: Edit) -> Iterator[None]:
         mock.patch("reground.methods.wise.editor.UpperLayers", WholeModel),
         mock.patch("reground.methods.wise.editor._Place", WholePlace),
         mock.patch.object(WholeModel, "picture", picture),
-        mock.patch.object(idefics3, "processed_image", prepared_once),
+        mock.patch.object(family, "processed_image", prepared_once),
     ):
         yield
 
