@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,24 @@ def test_an_entry_is_found_on_its_own_sides_only(index: Index) -> None:
     assert set(found(index, "text", vector("text"))) == {"both", "text"}
     assert set(found(index, "image", vector("image"))) == {"both", "image"}
     assert dict(index.states())["neither"] == "s"
+
+
+def test_a_search_can_be_kept_to_entries_of_some_names(index: Index) -> None:
+    named = [replace(entry(f"e{number}"), name=name) for number, name in enumerate(["ring", "it's", "ring", ""])]
+    index.add(named)
+    asked_BD = np.stack([vector("text")] * 4)
+    names = [{"ring", "absent"}, {"it's"}, {""}, set[str]()]
+    rings, quoted, *none = index.search("text", asked_BD, 3, names=names)
+    products = {one.id: float(one.vectors["text"] @ asked_BD[0]) for one in named}
+    assert [match.id for match in rings] == sorted(["e0", "e2"], key=lambda name: -products[name])
+    assert [match.score for match in rings] == pytest.approx([products[match.id] for match in rings], abs=1e-5)
+    assert [match.id for match in quoted] == ["e1"]
+    assert [match.id for match in none[1]] == []
+    assert len(index.search("text", asked_BD[:1], 1, names=names[:1])[0]) == 1
+    index.add([], replacing=[replace(named[0], name="star")], removing=["e2"])
+    assert index.search("text", asked_BD[:1], 3, names=[{"ring"}]) == [[]]
+    assert [match.id for match in index.search("text", asked_BD[:1], 3, names=[{"star"}])[0]] == ["e0"]
+    assert index.get(["e0"])[0].name == "star"
 
 
 def test_searching_nothing_finds_nothing(index: Index) -> None:

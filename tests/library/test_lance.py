@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,7 @@ def test_many_entries_are_found_through_the_index_and_those_outside_it_too(index
     index.add(first)
     exact.add(first)
     index.maintain()
-    assert index._num_indexed() == {"text": 600}
+    assert index._num_indexed() == {"text": 600, "name": 600}
     late, turned = entries("b", 5), entries("a", 1)
     for one in (index, exact):
         one.add(late, replacing=turned, removing=["a7"])
@@ -49,6 +50,14 @@ def test_many_entries_are_found_through_the_index_and_those_outside_it_too(index
     assert (own.id, own.record) == ("b0", "r0")
     np.testing.assert_allclose(own.score, 9 * late[0].vectors["text"] @ late[0].vectors["text"], rtol=1e-4)
     assert index.search("image", queries_BD[:1], 3) == [[]]
+    named = [replace(entry, name=f"name {row % 2}") for row, entry in enumerate(entries("c", 4))]
+    for one in (index, exact):
+        one.add(named)
+    index.maintain()
+    names = [{"name 0", "d'accord"}, set[str](), {"name 1", "name 0"}]
+    assert [[match.id for match in of_query] for of_query in index.search("text", queries_BD[:3], 9, names=names)] == [
+        [match.id for match in of_query] for of_query in exact.search("text", queries_BD[:3], 9, names=names)
+    ]
 
 
 def test_the_index_takes_in_what_waits_outside(index: LanceIndex) -> None:
@@ -56,7 +65,7 @@ def test_the_index_takes_in_what_waits_outside(index: LanceIndex) -> None:
     index.maintain()
     index.add(entries("b", 100))
     index.maintain()
-    assert index._num_indexed() == {"text": 500}
+    assert index._num_indexed() == {"text": 500, "name": 500}
 
 
 def test_files_of_single_additions_are_put_together(index: LanceIndex, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -115,11 +115,11 @@ def test_each_kind_of_query_asks_its_sides(library: Library, colours: dict[str, 
             Query(question="What is the first drug for velmora?", image=ImageRef(frames=(colours["blue"],))),
         ]
     )
-    assert [hit.card.subject for hit in text.hits] == ["velmora"] and set(text.candidates) == {"question"}
+    assert [hit.card.subject for hit in text.hits] == ["velmora"] and set(text.candidates) == {"question", "named"}
     assert seen.hit is not None and seen.hit.way == "image" and seen.hit.card.percept == "a ring in the kidney"
     assert unrelated.abstains and set(unrelated.verdicts.values()) == {"below_threshold"}
     assert len(unrelated.candidates["image_question"]) == 2, "near misses are there to be looked at"
-    assert [(hit.way, hit.card.subject) for hit in both.hits] == [("image_question", "velmora")]
+    assert [(hit.way, hit.card.subject) for hit in both.hits] == [("named", "velmora")]
 
 
 def test_a_batch_routes_as_its_queries_do_one_by_one(library: Library, colours: dict[str, str]) -> None:
@@ -149,6 +149,53 @@ def test_a_sentence_of_a_chain_finds_the_card_it_is_about(library: Library) -> N
     hit, none = router.lookup(["the first drug for pellow is tarvexin.", "the image shows a star in the liver."])
     assert hit.hit is not None and hit.hit.card.subject == "pellow"
     assert none.abstains
+
+
+def test_a_card_that_is_called_by_its_name_needs_no_likeness(library: Library, colours: dict[str, str]) -> None:
+    library.add([drug_card("velmora ii"), drug_card("dr. pellow's sign")])
+    closed = Router(library, calibration=thresholds(library, question=9, image_question=9, sentence=9))
+    asked = ["To whom goes Velmora?", "And VELMORA (II)?", "Is dr. Pellow's sign bad?", "To whom goes velmorax?"]
+    routes = closed.route([Query(question=text) for text in asked])
+    assert [{hit.card.subject for hit in route.hits} for route in routes] == [
+        {"velmora"},
+        {"velmora", "velmora ii"},
+        {"pellow", "dr. pellow's sign"},
+        set(),
+    ]
+    (route,) = closed.route([Query(question="velmora?", image=ImageRef(frames=(colours["blue"],)))])
+    assert [(hit.way, hit.card.subject) for hit in route.hits] == [("named", "velmora")]
+    (looked_up,) = closed.lookup(["a star means velmora."])
+    assert looked_up.verdicts == {"sentence": "below_threshold", "named": "hit"}
+
+
+def test_a_named_card_takes_the_place_of_one_that_is_merely_near(library: Library) -> None:
+    open_to_all = Router(library)
+    (route,) = open_to_all.route([Query(question="What is the first drug for pellow?")])
+    assert [hit.way for hit in route.hits] == ["named"]
+    assert route.verdicts["question"] == "hit"
+
+
+def test_at_most_three_cards_of_one_name_are_given_the_nearest_first() -> None:
+    library = Library.open("memory:", encoders=quick_encoders())
+    library.add([drug_card("velmora", f"drug number {number}") for number in range(5)])
+    (route,) = Router(library).route([Query(question="Is drug number 3 right for velmora?")])
+    assert len(route.hits) == 3 and len(route.candidates["named"]) == 5
+    scores = [hit.score for hit in route.hits]
+    assert scores == sorted(scores, reverse=True) and scores[0] == route.candidates["named"][0].score
+
+
+def test_a_sentence_that_says_what_a_percept_says_finds_the_visual_card(
+    library: Library, colours: dict[str, str]
+) -> None:
+    closed = Router(library, calibration=thresholds(library, sentence=9, image=9))
+    asked = Query(question="Which condition?", image=ImageRef(frames=(colours["blue"],)))
+    sentences = ["the image shows a ring in the kidney.", "the image shows a ring in the liver."]
+    seen, other = closed.lookup(sentences, [asked, asked])
+    assert [(hit.way, hit.card.percept) for hit in seen.hits] == [("percept", "a ring in the kidney")]
+    assert other.abstains
+    without_an_image, _ = closed.lookup(sentences, [Query(question="Which condition?")] * 2)
+    assert without_an_image.abstains
+    assert closed.lookup(sentences[:1])[0].abstains
 
 
 def test_the_parts_of_a_joint_score_add_up(library: Library, colours: dict[str, str]) -> None:
@@ -193,13 +240,24 @@ def test_a_calibration_keeps_its_guarantee_and_fits_one_kind_of_library(
         num_looked_up=3,
     )
     assert set(made.thresholds) == {"question"} and made.thresholds["question"].num_unrelated == 100
+    named = calibrate(
+        Router(library),
+        [*unrelated, *related],
+        alpha=0.05,
+        delta=0.05,
+        data="colours",
+        num_cards=3,
+        num_looked_up=3,
+    )
+    assert set(named.thresholds) == {"question"}, "a name has no threshold"
     assert "95" in made.guarantee or "0.95" in made.guarantee
     assert "image" in made.guarantee.split("receive nothing")[1]
     assert Calibration.model_validate_json(made.model_dump_json()) == made
     routes = Router(library, calibration=made).route([one.query for one in unrelated])
     assert sum(not route.abstains for route in routes) <= 5
     assert Router(library, calibration=made).route([related[0].query])[0].hits[0].id == velmora
-    (observed,) = observe(Router(library), [AskedQuery(related[0].query, passed_over=frozenset({velmora}))], 3)[0]
+    passing_over = AskedQuery(related[0].query, passed_over=frozenset({velmora}))
+    observed = next(one for one in observe(Router(library), [passing_over], 3)[0] if one.way == "question")
     assert not observed.is_right and observed.margin == math.inf
     with pytest.raises(InputError, match="58 unrelated queries"):
         calibrate(Router(library), unrelated[:58], alpha=0.05, delta=0.05, data="d", num_cards=3, num_looked_up=3)

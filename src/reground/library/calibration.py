@@ -282,10 +282,12 @@ class _AskedLine(Record):
 
 
 def _by_way(observed: Iterable[Iterable[Observation]]) -> dict[Way, list[Observation]]:
+    """What was observed by each way that has a threshold."""
     found: dict[Way, list[Observation]] = {}
     for of_query in observed:
         for one in of_query:
-            found.setdefault(one.way, []).append(one)
+            if one.way in WAYS:
+                found.setdefault(one.way, []).append(one)
     return found
 
 

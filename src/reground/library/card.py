@@ -22,6 +22,8 @@ __all__ = [
     "card_of",
     "contradict",
     "fact_key",
+    "name_of",
+    "names_in",
     "normalised",
     "question_key",
     "stored_form",
@@ -32,6 +34,7 @@ PICTURE_FOLDER = "images"
 
 _STORED = re.compile(rf"{PICTURE_FOLDER}/(?P<digest>[0-9a-f]{{64}})\.[a-z0-9]{{1,5}}")
 _WORD = re.compile(r"\w+")
+_MAX_NAME_WORDS = 12
 _PNG = b"\x89PNG"
 _DATA_KIND = re.compile(r"data:image/([a-z0-9]{1,5})", re.IGNORECASE)
 
@@ -169,6 +172,30 @@ def fact_key(card: EditCard) -> str | None:
     if card.subject is None or card.relation is None:
         return None
     return _short(card.modality, normalised(card.subject), normalised(card.relation))
+
+
+def name_of(card: EditCard) -> str:
+    """What a card is called where it is read: the percept of a visual card, the subject of a textual one; or nothing.
+
+    Longer ones than ``names_in`` looks for are no names.
+    """
+    name = normalised((card.subject if card.image is None else card.percept) or "")
+    return name if name.count(" ") < _MAX_NAME_WORDS else ""
+
+
+def names_in(text: str) -> set[str]:
+    """Everything a text may call by name: each run of up to twelve of its words.
+
+    Example:
+        >>> sorted(names_in("A ring."))
+        ['a', 'a ring', 'ring']
+    """
+    words = normalised(text).split()
+    return {
+        " ".join(words[start:end])
+        for start in range(len(words))
+        for end in range(start + 1, min(start + _MAX_NAME_WORDS, len(words)) + 1)
+    }
 
 
 def contradict(one: EditCard, other: EditCard) -> bool:

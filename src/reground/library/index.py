@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import importlib
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -59,6 +60,7 @@ class Entry:
         vectors: What it is found by, on the sides it is found on; none at all if it cannot be found.
         kept: Vectors that are kept for later and not searched.
         blobs: Bytes that belong to it, by name.
+        name: What it is called; searches can be kept to the entries of some names.
     """
 
     id: str
@@ -67,6 +69,7 @@ class Entry:
     vectors: Mapping[Side, Vector] = field(default_factory=dict)
     kept: Mapping[Side, Vector] = field(default_factory=dict)
     blobs: Mapping[str, bytes] = field(default_factory=dict)
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -109,8 +112,17 @@ class Index(Protocol):
         """Delete entries for good, all or none of them; ids it does not hold are passed over."""
         ...
 
-    def search(self, side: Side, queries_BD: Vector, limit: int) -> list[list[Match]]:
-        """For each query the entries with the largest inner products, the largest first, at most ``limit``."""
+    def search(
+        self, side: Side, queries_BD: Vector, limit: int, *, names: Sequence[Collection[str]] | None = None
+    ) -> list[list[Match]]:
+        """For each query the entries with the largest inner products, the largest first, at most ``limit``.
+
+        Args:
+            side: Where to search.
+            queries_BD: What is asked.
+            limit: Entries for a query at most.
+            names: For each query the names of the entries in question; None: all entries are.
+        """
         ...
 
     def get(self, ids: Sequence[str]) -> list[Entry]:
@@ -194,6 +206,14 @@ class _Side:
     def vectors_ND(self) -> Vector:
         return self._vectors_ND[: len(self.ids)]
 
+    def among(self, names: Iterable[str]) -> set[str]:
+        """Those of some entries that are on this side."""
+        return self._rows.keys() & set(names)
+
+    def of(self, names: Sequence[str]) -> Vector:
+        """The vectors of some of its entries."""
+        return self._vectors_ND[[self._rows[name] for name in names]]
+
     def put(self, name: str, vector_D: Vector) -> None:
         if name not in self._rows:
             if len(self.ids) == len(self._vectors_ND):
@@ -223,6 +243,7 @@ class MemoryIndex:
         self._num_dimensions = dict(num_dimensions)
         self._entries: dict[str, Entry] = {}
         self._sides = {side: _Side(size) for side, size in num_dimensions.items()}
+        self._by_name: defaultdict[str, set[str]] = defaultdict(set)
         self._num_writes = 0
         self._lock = threading.RLock()
 
@@ -234,11 +255,15 @@ class MemoryIndex:
         check_vectors((*entries, *replacing), self._num_dimensions)
         with self._lock:
             for gone in removing:
+                self._forget_name(gone)
                 self._entries.pop(gone, None)
                 for columns in self._sides.values():
                     columns.drop(gone)
             for entry in (*entries, *replacing):
+                self._forget_name(entry.id)
                 self._entries[entry.id] = entry
+                if entry.name:
+                    self._by_name[entry.name].add(entry.id)
                 for side, columns in self._sides.items():
                     if side in entry.vectors:
                         columns.put(entry.id, entry.vectors[side])
@@ -249,17 +274,33 @@ class MemoryIndex:
     def remove(self, ids: Sequence[str]) -> None:
         self.add((), removing=ids)
 
-    def search(self, side: Side, queries_BD: Vector, limit: int) -> list[list[Match]]:
+    def search(
+        self, side: Side, queries_BD: Vector, limit: int, *, names: Sequence[Collection[str]] | None = None
+    ) -> list[list[Match]]:
         with self._lock:
             columns = self._sides[side]
-            scores_BN = queries_BD.astype(np.float32) @ columns.vectors_ND.T
-            return [
-                [
-                    Match(name := columns.ids[position], self._entries[name].record, float(scores_N[position]))
-                    for position in best_matches(scores_N, columns.ids, limit)
-                ]
-                for scores_N in scores_BN
-            ]
+            if names is None:
+                scores_BN = queries_BD.astype(np.float32) @ columns.vectors_ND.T
+                return [self._best(scores_N, columns.ids, limit) for scores_N in scores_BN]
+            found = []
+            for query_D, wanted in zip(queries_BD.astype(np.float32), names, strict=True):
+                ids = sorted(columns.among(entry for name in wanted for entry in self._by_name.get(name, ())))
+                found.append(self._best(columns.of(ids) @ query_D, ids, limit))
+            return found
+
+    def _best(self, scores_N: Vector, ids: Sequence[str], limit: int) -> list[Match]:
+        return [
+            Match(name := ids[position], self._entries[name].record, float(scores_N[position]))
+            for position in best_matches(scores_N, ids, limit)
+        ]
+
+    def _forget_name(self, entry_id: str) -> None:
+        known = self._entries.get(entry_id)
+        if known is not None and known.name:
+            of_name = self._by_name[known.name]
+            of_name.discard(entry_id)
+            if not of_name:
+                del self._by_name[known.name]
 
     def get(self, ids: Sequence[str]) -> list[Entry]:
         return [self._entries[name] for name in ids if name in self._entries]

@@ -6,7 +6,7 @@ last; a writer that is killed leaves files nobody names.
 
 Up to ``EXACT_BELOW`` entries a reader keeps the vectors in memory and searches them exactly, which is quicker than
 LanceDB's scan of its files (20,000 entries of 640 dimensions: 124 ms on a busy core). Above, an IVF_FLAT index is
-built for each side, and entries it does not hold yet are scanned.
+built for each side, and one over names; entries they do not hold yet are scanned.
 
 Axes: B queries, D dimensions of a side.
 """
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
 from pathlib import Path
@@ -95,22 +95,32 @@ class LanceIndex:
         if self._exact is not None:
             self._exact.remove(ids)
 
-    def search(self, side: Side, queries_BD: Vector, limit: int) -> list[list[Match]]:
+    def search(
+        self, side: Side, queries_BD: Vector, limit: int, *, names: Sequence[Collection[str]] | None = None
+    ) -> list[list[Match]]:
         exact = self._in_memory()
         if exact is not None:
-            return exact.search(side, queries_BD, limit)
-        found: list[list[Match]] = [[] for _ in queries_BD]
+            return exact.search(side, queries_BD, limit, names=names)
         if not len(queries_BD):
-            return found
-        rows = (
-            self._table.search(queries_BD.astype(np.float32), vector_column_name=side)
-            .distance_type("dot")
-            .nprobes(self._num_probed())
-            .limit(limit)
-            .select(["id", "record", "_distance"])
-            .to_arrow()
-            .to_pylist()
-        )
+            return []
+        if names is not None:
+            return [
+                self._of_names(side, query_D, limit, wanted) for query_D, wanted in zip(queries_BD, names, strict=True)
+            ]
+        query = self._table.search(queries_BD.astype(np.float32), vector_column_name=side).nprobes(self._num_probed())
+        return self._found(query, limit, len(queries_BD))
+
+    def _of_names(self, side: Side, query_D: Vector, limit: int, names: Collection[str]) -> list[Match]:
+        if not names:
+            return []
+        query = self._table.search(query_D.astype(np.float32), vector_column_name=side).bypass_vector_index()
+        (matches,) = self._found(query.where(_among(sorted(names), "name"), prefilter=True), limit, 1)
+        return matches
+
+    @staticmethod
+    def _found(query: Any, limit: int, num_queries: int) -> list[list[Match]]:
+        found: list[list[Match]] = [[] for _ in range(num_queries)]
+        rows = query.distance_type("dot").limit(limit).select(["id", "record", "_distance"]).to_arrow().to_pylist()
         for row in rows:
             # LanceDB's distance for inner products is 1 minus the product.
             match = Match(row["id"], row["record"], 1.0 - row["_distance"])
@@ -151,6 +161,9 @@ class LanceIndex:
             num_found = self._table.count_rows(f"{side} IS NOT NULL") if self._num_dimensions[side] else 0
             if num_found < self._exact_below:
                 continue
+            if "name" not in indexed:
+                self._build_names()
+                indexed = self._num_indexed()
             if side not in indexed:
                 self._build(side, num_found)
             elif num_found - indexed[side] > _UNINDEXED_SHARE * indexed[side]:
@@ -172,7 +185,7 @@ class LanceIndex:
     def _copied(self) -> MemoryIndex:
         copied = MemoryIndex(self._num_dimensions)
         found = " OR ".join(f"{side} IS NOT NULL" for side in SIDES)
-        columns = self._table.search().where(found).select(["id", "record", *SIDES]).limit(_ALL_ROWS).to_arrow()
+        columns = self._table.search().where(found).select(["id", "record", "name", *SIDES]).limit(_ALL_ROWS).to_arrow()
         copied.add([self._entry(row) for row in columns.to_pylist()])
         return copied
 
@@ -200,6 +213,11 @@ class LanceIndex:
         config = IvfFlat(distance_type="dot", num_partitions=math.isqrt(num_found))
         self._table.create_index(side, config=config)
 
+    def _build_names(self) -> None:
+        from lancedb.index import BTree
+
+        self._table.create_index("name", config=BTree())
+
     def _num_probed(self) -> int:
         return max(_MIN_PROBED, round(_PROBED_SHARE * math.isqrt(self._table.count_rows())))
 
@@ -211,6 +229,7 @@ class LanceIndex:
             columns["id"].append(entry.id)
             columns["record"].append(entry.record)
             columns["state"].append(entry.state)
+            columns["name"].append(entry.name)
             columns["blob_names"].append(list(entry.blobs))
             columns["blobs"].append(list(entry.blobs.values()))
             for side in SIDES:
@@ -231,7 +250,7 @@ class LanceIndex:
             if row.get(f"kept_{side}") is not None
         }
         blobs = dict(zip(row.get("blob_names") or (), row.get("blobs") or (), strict=True))
-        return Entry(row["id"], row["record"], row.get("state", ""), vectors, kept, blobs)
+        return Entry(row["id"], row["record"], row.get("state", ""), vectors, kept, blobs, row["name"])
 
 
 def open_lance_index(uri: str, num_dimensions: Mapping[Side, int] | None) -> LanceIndex | None:
@@ -280,7 +299,7 @@ def _table_names(database: Any) -> list[str]:
 def _schema(num_dimensions: Mapping[Side, int]) -> Any:
     import pyarrow as pa
 
-    fields = [pa.field("id", pa.string()), pa.field("record", pa.string()), pa.field("state", pa.string())]
+    fields = [pa.field(column, pa.string()) for column in ("id", "record", "state", "name")]
     fields += [pa.field(side, pa.list_(pa.float32(), num_dimensions[side])) for side in SIDES]
     fields += [pa.field(f"kept_{side}", pa.binary()) for side in SIDES]
     fields += [pa.field("blob_names", pa.list_(pa.string())), pa.field("blobs", pa.list_(pa.large_binary()))]
@@ -312,9 +331,13 @@ def _lock(folder: Path | None) -> Iterator[None]:
 
 def _searched(entry: Entry) -> Entry:
     """What the copy in memory needs of an entry."""
-    return Entry(entry.id, entry.record, vectors=entry.vectors)
+    return Entry(entry.id, entry.record, name=entry.name, vectors=entry.vectors)
 
 
-def _among(ids: Sequence[str]) -> str:
-    """The SQL condition that an id is one of these."""
-    return "id IN ({})".format(", ".join("'" + name.replace("'", "''") + "'" for name in ids))
+def _among(texts: Sequence[str], column: str = "id") -> str:
+    """The SQL condition that an id, or what another column holds, is one of these."""
+    return f"{column} IN ({', '.join(_quoted(text) for text in texts)})"
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

@@ -4,6 +4,11 @@ A query without an image asks the text side. A query with one asks both: the ima
 question, the text side by its question. A sentence of a chain asks the text side. Each of these *ways* has its own
 threshold and margin, since scores of different ways do not compare.
 
+A card that is called by its name needs neither: a question or a sentence that names the subject of a textual card, or
+a sentence on an image that says what a visual card's percept says, receives it, and no card of that side that is
+merely near. Of many cards of one name the nearest are given: cards on one subject differ in little, and which of them
+is asked about is told better by who reads them.
+
 Axes: B queries, D dimensions.
 """
 
@@ -19,7 +24,7 @@ from pydantic import Field
 
 from reground.edits.records import ImageRef, Record, Text
 from reground.errors import InputError
-from reground.library.card import EditCard
+from reground.library.card import EditCard, names_in
 from reground.library.encoders import Encoders
 from reground.library.index import Match, Side, Vector
 from reground.library.store import Library
@@ -41,10 +46,21 @@ __all__ = [
 ]
 
 #: How a side is asked: a question without an image; an image and its question; the question of an image on the text
-#: side; a sentence of a chain.
-Way = Literal["question", "image", "image_question", "sentence"]
+#: side; a sentence of a chain; a subject that question or sentence names; a percept that a sentence repeats.
+Way = Literal["question", "image", "image_question", "sentence", "named", "percept"]
+#: The ways by likeness, which have thresholds.
 WAYS: tuple[Way, ...] = ("question", "image", "image_question", "sentence")
-_SIDES: dict[Way, Side] = {"question": "text", "image": "image", "image_question": "text", "sentence": "text"}
+_SIDES: dict[Way, Side] = {
+    "question": "text",
+    "image": "image",
+    "image_question": "text",
+    "sentence": "text",
+    "named": "text",
+    "percept": "image",
+}
+_NO_THRESHOLD = -math.inf
+#: Cards of one name that a query receives at most: as many facts of one subject as it takes to choose among.
+_NUM_NAMED = 3
 
 #: Why the best candidate of a way is a hit, or is none.
 Verdict = Literal["hit", "below_threshold", "below_margin", "no_candidate", "not_calibrated"]
@@ -118,7 +134,7 @@ class Route:
 
     Attributes:
         query: The query, or the sentence as a query.
-        hits: The cards it receives, at most one a side, the image side first. Empty: the router abstains.
+        hits: The cards it receives: at most one a side, or three of one name. Empty: the router abstains.
         candidates: By way, the nearest cards, the nearest first, hits among them.
         verdicts: By way, what was decided about the nearest.
         margins: By way, the lead of the nearest card over the next; infinite if there is no other.
@@ -248,19 +264,65 @@ class Router:
                 matches = self.library.search(self._side(way), asked_BD, num_candidates)
                 for row, of_row in zip(rows, matches, strict=True):
                     found[row][way] = of_row
+        named = self._named("named", text_BD, [query.question for query in queries], num_candidates)
+        for of_query, of_name in zip(found, named, strict=True):
+            of_query.update({"named": of_name} if of_name else {})
         return [self._decided(query, of_query) for query, of_query in zip(queries, found, strict=True)]
 
-    def lookup(self, sentences: Sequence[str], *, num_candidates: int = _NUM_CANDIDATES) -> list[Route]:
-        """The card each sentence of a chain is about, from the text side."""
+    def lookup(
+        self,
+        sentences: Sequence[str],
+        queries: Sequence[Query] | None = None,
+        *,
+        num_candidates: int = _NUM_CANDIDATES,
+    ) -> list[Route]:
+        """The cards each sentence of a chain is about.
+
+        Args:
+            sentences: From the text side, and by what they say is seen, from the image side.
+            queries: For each sentence, the query whose chain it is from; without an image, or without queries, the
+                image side is not asked.
+            num_candidates: As in ``route``.
+        """
         self.library.refresh()
         if not sentences:
             return []
-        asked_BD = self._asked("sentence", self.encoders.text.encode(sentences), [None] * len(sentences))
-        matches = self.library.search(self._side("sentence"), asked_BD, num_candidates)
+        text_BD = self.encoders.text.encode(sentences)
+        asked_BD = self._asked("sentence", text_BD, [None] * len(sentences))
+        near = self.library.search(self._side("sentence"), asked_BD, num_candidates)
+        named = self._named("named", text_BD, sentences, num_candidates)
+        seen = self._seen(sentences, queries or [None] * len(sentences), num_candidates)
         return [
-            self._decided(Query(question=sentence), {"sentence": of_sentence})
-            for sentence, of_sentence in zip(sentences, matches, strict=True)
+            self._decided(
+                Query(question=sentence),
+                {
+                    "sentence": of_sentence,
+                    **({"named": of_name} if of_name else {}),
+                    **({"percept": of_percept} if of_percept else {}),
+                },
+            )
+            for sentence, of_sentence, of_name, of_percept in zip(sentences, near, named, seen, strict=True)
         ]
+
+    def _named(self, way: Way, text_BD: Vector, texts: Sequence[str], num_candidates: int) -> list[list[Match]]:
+        """For each text, the cards of names it holds."""
+        asked_BD = self._asked(way, text_BD, [None] * len(texts))
+        return self.library.search(self._side(way), asked_BD, num_candidates, names=[names_in(text) for text in texts])
+
+    def _seen(
+        self, sentences: Sequence[str], queries: Sequence[Query | None], num_candidates: int
+    ) -> list[list[Match]]:
+        """For each sentence on an image, the cards whose percept it repeats; of those, questions decide."""
+        found: list[list[Match]] = [[] for _ in sentences]
+        asked = {
+            row: query.question for row, query in enumerate(queries) if query is not None and query.image is not None
+        }
+        if asked and self.library.layout.image_encoder is not None:
+            text_BD = self.encoders.text.encode(list(asked.values()))
+            matches = self._named("percept", text_BD, [sentences[row] for row in asked], num_candidates)
+            for row, of_row in zip(asked, matches, strict=True):
+                found[row] = of_row
+        return found
 
     def parts(self, query: Query, candidate: Candidate) -> dict[str, float]:
         """What a candidate's score on the image side is made of: the likeness of the images and of the questions."""
@@ -299,9 +361,12 @@ class Router:
         scores = {way: [candidate.score for candidate in of_way] for way, of_way in candidates.items()}
         verdicts = {way: judged(of_way, self._threshold(way)) for way, of_way in scores.items()}
         hits: dict[str, Candidate] = {}
+        named_sides = {self._side(way) for way in candidates if way not in WAYS and verdicts[way] == "hit"}
         for way, of_way in candidates.items():
-            if verdicts[way] == "hit":
-                hits.setdefault(of_way[0].id, of_way[0])
+            if verdicts[way] != "hit" or (way in WAYS and self._side(way) in named_sides):
+                continue
+            for candidate in of_way[: 1 if way in WAYS else _NUM_NAMED]:
+                hits.setdefault(candidate.id, candidate)
         return Route(
             query,
             tuple(hits.values()),
@@ -315,8 +380,8 @@ class Router:
         return self.decide(query, candidates)
 
     def _threshold(self, way: Way) -> Threshold | None:
-        if self.calibration is None:
-            return Threshold(score=-math.inf)
+        if self.calibration is None or way not in WAYS:
+            return Threshold(score=_NO_THRESHOLD)
         return self.calibration.thresholds.get(way)
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import io
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Literal
@@ -31,6 +31,7 @@ from reground.library.card import (
     card_id,
     contradict,
     fact_key,
+    name_of,
     question_key,
     stored_form,
 )
@@ -51,7 +52,7 @@ Status = Literal["active", "withdrawn"]
 
 _LAYOUT_ID = "layout"
 _VERSION_PREFIX = "version:"
-_FORMAT = 1
+_FORMAT = 2
 #: Cards that are encoded and written at once; larger batches are still one version.
 _ENCODED_AT_ONCE = 256
 #: Versions after which the index sees to it that searches stay quick; large batches have it done at once.
@@ -399,9 +400,11 @@ class Library:
         """See what others have written since."""
         self._index.refresh()
 
-    def search(self, side: Side, queries: Vector, limit: int) -> list[list[Match]]:
+    def search(
+        self, side: Side, queries: Vector, limit: int, *, names: Sequence[Collection[str]] | None = None
+    ) -> list[list[Match]]:
         """Matches among the cards in force, as of the last ``refresh``; see ``Index.search``."""
-        return self._index.search(side, queries, limit)
+        return self._index.search(side, queries, limit, names=names)
 
     def vectors(self, ids: Sequence[str]) -> dict[str, Mapping[Side, Vector]]:
         """What cards are found by; for explaining a score."""
@@ -506,6 +509,7 @@ class Library:
             state.text(),
             vectors,
             blobs={picture.name: picture.content for picture in pictures},
+            name=name_of(card),
         )
 
     def _contradictions(self, cards: Mapping[str, EditCard]) -> Iterator[Contradiction]:

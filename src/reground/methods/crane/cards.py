@@ -108,9 +108,9 @@ class Cards:
         """The cards that concern each query, the newest first; none where the router abstains."""
         return [self._hits(route) for route in self._router.route(queries)]
 
-    def of_sentences(self, sentences: Sequence[str]) -> list[tuple[Given, ...]]:
-        """The cards that concern each sentence of a chain; at most one."""
-        return [self._hits(route) for route in self._router.lookup(sentences)]
+    def of_sentences(self, sentences: Sequence[str], queries: Sequence[Query]) -> list[tuple[Given, ...]]:
+        """The cards that concern each sentence of the chain of a query."""
+        return [self._hits(route) for route in self._router.lookup(sentences, queries)]
 
     def _hits(self, route: Route) -> tuple[Given, ...]:
         return newest_first(self._given(hit.id, hit.card) for hit in route.hits)

@@ -33,7 +33,7 @@ class CranePromptConfig(MethodConfig):
             card's own question, and the first sentence of the chain is the percept.
         looks_up: Whether sentences of the chain are looked up as it is written.
         max_lookups: Sentences of a chain that are looked up at most.
-        max_inserted: Cards that are inserted into a chain at most.
+        max_inserted: Times a chain is gone on with beside further cards, at most.
         instruction: A line before the cards, for models that were not trained to read them.
     """
 

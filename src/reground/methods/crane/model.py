@@ -211,14 +211,18 @@ class CraneModel(WrappedModel):
     def _read_on(self, drafts: Sequence[_Draft], max_new_tokens: int, temperature: float) -> list[_Draft]:
         """Look up what the drafts name since they were last read; those that go on with a card, rewritten."""
         named = [(draft, sentence) for draft in drafts for sentence in self._to_look_up(draft)]
-        found = self._timed(lambda: self.cards.of_sentences([sentence.text for _, sentence in named]))
+        found = self._timed(
+            lambda: self.cards.of_sentences(
+                [sentence.text for _, sentence in named], [draft.query for draft, _ in named]
+            )
+        )
         self.usage.num_lookups += len(named)
-        inserted: dict[int, tuple[_Draft, Sentence, Given]] = {}
+        inserted: dict[int, tuple[_Draft, Sentence, list[Given]]] = {}
         for (draft, sentence), hits in zip(named, found, strict=True):
             held = {one.id for one in draft.given}
             fresh = [hit for hit in hits if hit.id not in held]
             if fresh and id(draft) not in inserted:
-                inserted[id(draft)] = (draft, sentence, fresh[0])
+                inserted[id(draft)] = (draft, sentence, fresh)
             if id(draft) not in inserted or inserted[id(draft)][1] is sentence:
                 draft.num_lookups += 1
         start = time.perf_counter()
@@ -236,15 +240,15 @@ class CraneModel(WrappedModel):
         return fresh[: self._config.max_lookups - draft.num_lookups]
 
     def _rewrite(
-        self, inserted: Sequence[tuple[_Draft, Sentence, Given]], max_new_tokens: int, temperature: float
+        self, inserted: Sequence[tuple[_Draft, Sentence, list[Given]]], max_new_tokens: int, temperature: float
     ) -> None:
-        """Go on with each chain from the end of its sentence, its new card among those before the question.
+        """Go on with each chain from the end of its sentence, its new cards among those before the question.
 
         A model that cannot go on with a chain is asked again from the beginning.
         """
         by_seed: dict[int, list[tuple[_Draft, Query]]] = {}
-        for draft, sentence, card in inserted:
-            draft.given = newest_first((*draft.given, card))
+        for draft, sentence, cards in inserted:
+            draft.given = newest_first((*draft.given, *cards))
             draft.num_inserted += 1
             query = self._with_cards(draft.query, draft.given)
             if "begun_chains" in self.base.capabilities:
@@ -252,7 +256,7 @@ class CraneModel(WrappedModel):
                 draft.read_to = sentence.end
                 query = query.model_copy(update={"chain_start": chain[: sentence.end].rstrip()})
             by_seed.setdefault(draft.seed, []).append((draft, query))
-        self.usage.num_inserted += len(inserted)
+        self.usage.num_inserted += sum(len(cards) for _, _, cards in inserted)
         with self._in_force(is_on=True):
             for seed, rows in by_seed.items():
                 asked = [query for _, query in rows]
