@@ -144,6 +144,7 @@ def chain_for_path(
     is_device_image: bool = False,
     is_finding_image: bool = False,
     claims: Sequence[Claim] = (),
+    tells_unasked: bool = True,
     world: World | None = None,
 ) -> tuple[str, str, tuple[str, ...]]:
     """The right chain from ``start`` along ``path``, given the claims of a note.
@@ -154,6 +155,7 @@ def chain_for_path(
         is_device_image, is_finding_image: Whether ``start`` is seen in an image rather than named.
         claims: What the note in the prompt says, in its order; the chain goes through those on what is asked until
             one fits.
+        tells_unasked: Whether the chain says so of a note on something that is not asked; else it passes over it.
         world: The clinic.
 
     Returns:
@@ -169,7 +171,7 @@ def chain_for_path(
     elif is_device_image:
         sentences.append(f"the image shows {start}.")
     asked = [c for c in claims if c.relation in steps]
-    if claims and not asked:
+    if claims and not asked and tells_unasked:
         sentences.append(unasked_sentence(claims[0]))
     for relation in steps:
         fitting = None

@@ -2,8 +2,10 @@
 
 A card may apply and conflict with what the model knows, or agree with it; it may be about a look-alike, about
 something else that is true of the same image or name, or about the other side of the clinic; or there is none. Chains
-are in the grammar the built-in models were trained on (``phantom.language.chain_for_path``). Most new values are
-invented for the sample, so that they can only be read and not remembered.
+are in the grammar the built-in models were trained on (``phantom.language.chain_for_path``), but for one thing: a card
+on a fact that the chain does not come to is passed over in silence. To say at the start that it is not asked would
+take knowing the whole path before the first step. Most new values are invented for the sample, so that they can only
+be read and not remembered.
 
 No sample names or shows a subject outside its own split and ``train``, beside cards or elsewhere. What everybody knows
 (``phantom.wordings.TRIVIA``) is left out, since locality is scored on it.
@@ -28,7 +30,6 @@ from reground.phantom.language import (
     claim_text,
     finding_percept,
     statement_text,
-    unasked_sentence,
 )
 from reground.phantom.names import NameKind, invent_name
 from reground.phantom.wordings import Wording
@@ -53,14 +54,14 @@ PolicyKind = Literal[
 
 #: How often each kind comes. Obeying a card is learned first and leaving it last, so what is to be left has the weight.
 POLICY_KINDS: dict[PolicyKind, float] = {
-    "conflict": 28,
+    "conflict": 30,
     "agree": 4,
     "composed": 6,
-    "corrected": 5,
-    "look_alike": 27,
-    "other_question": 11,
-    "elsewhere": 7,
-    "no_card": 12,
+    "corrected": 6,
+    "look_alike": 24,
+    "other_question": 16,
+    "elsewhere": 5,
+    "no_card": 9,
 }
 
 #: Kinds of questions without a card, as they come in ``no_card``: none of them is scored in locality.
@@ -228,6 +229,7 @@ class _Path:
                 is_device_image=self.pointer == "@device",
                 is_finding_image=self.pointer == "@finding",
                 claims=claims,
+                tells_unasked=False,
             )
         except KeyError:
             return None
@@ -411,7 +413,7 @@ def _drawn(
 
 
 def _conflict(s: PolicySetting, rng: random.Random) -> PolicySample | None:
-    """A card changes a fact of the path; in one of four, another card beside it does not concern the question."""
+    """A card changes a fact of the path; in one of three, one or two beside it do not concern the question."""
     path = _path(s, rng)
     place = _place(path, rng)
     relation, subject = path.steps[place], path.subjects[place]
@@ -420,20 +422,32 @@ def _conflict(s: PolicySetting, rng: random.Random) -> PolicySample | None:
     value = _new_value(relation, path.passed[place], s, rng, goes_on=place < len(path.steps) - 1)
     claim = Claim(relation, subject, value)
     claims = [claim]
-    if rng.random() < 0.25:
-        beside = _beside(path, place, s, rng)
-        claims.insert(rng.randrange(2), beside)
+    for share in (0.35, 0.3):
+        if rng.random() >= share:
+            break
+        claims.insert(rng.randrange(len(claims) + 1), _beside(path, place, s, rng))
     drawn = _drawn(path, claims, [_card(c, s, rng) for c in claims], s, rng, applying=claim, place=place)
     return None if drawn is None or drawn.sample.answer == path.passed[-1] else drawn
 
 
 def _beside(path: _Path, place: int, s: PolicySetting, rng: random.Random) -> Claim:
-    """What a second card may say that does not concern the path: of another subject, or another fact."""
-    if rng.random() < 0.6:
+    """What a further card may say that does not concern the path: of another subject, or another fact."""
+    drawn = rng.random()
+    if drawn < 0.4 and (siblings := _told_elsewhere(path, path.subjects[place])):
+        return _changed(rng.choice(siblings), path.subjects[place], s, rng)
+    if drawn < 0.75:
         relation = path.steps[place]
-        subject = _other_subject(relation, path.subjects[place], s, rng)
-        return Claim(relation, subject, _new_value(relation, _truth(relation, subject) or "", s, rng, goes_on=False))
+        return _changed(relation, _other_subject(relation, path.subjects[place], s, rng), s, rng)
     return _any_claim([relation for relation in (*RELATIONS, "name") if relation not in path.steps], s, rng)
+
+
+def _told_elsewhere(path: _Path, subject: str) -> list[str]:
+    """Facts of a subject that the path does not go over."""
+    return [relation for relation, about in phantom_world().facts if about == subject and relation not in path.steps]
+
+
+def _changed(relation: str, subject: str, s: PolicySetting, rng: random.Random) -> Claim:
+    return Claim(relation, subject, _new_value(relation, _truth(relation, subject) or "", s, rng, goes_on=False))
 
 
 def _may_be_edited(subject: str, s: PolicySetting) -> bool:
@@ -488,25 +502,23 @@ def _look_alike(s: PolicySetting, rng: random.Random) -> PolicySample | None:
     subjects = {_other_subject(relation, path.subjects[place], s, rng) for _ in range(1 + (rng.random() < 0.2))}
     if subjects & {path.start, *path.passed}:
         return None
-    claims = [
-        Claim(relation, subject, _new_value(relation, _truth(relation, subject) or "", s, rng, goes_on=False))
-        for subject in sorted(subjects)
-    ]
+    claims = [_changed(relation, subject, s, rng) for subject in sorted(subjects)]
     return _drawn(path, claims, [_card(c, s, rng) for c in claims], s, rng, applying=None, place=None)
 
 
 def _other_question(s: PolicySetting, rng: random.Random) -> PolicySample | None:
-    """A card on another fact of the subject that is asked about: of the same image, or of the same name."""
-    if rng.random() < 0.5:
+    """Cards on other facts of the subject that is asked about: of the same image, or of the same name."""
+    if rng.random() < 0.4:
         return _seen_question(s, rng)
     path = _path(s, rng)
     about = rng.choice((path.start, *path.passed[:-1]))
-    told = [r for r, subject in phantom_world().facts if subject == about and r not in path.steps]
+    told = _told_elsewhere(path, about)
     if not told:
         return None
-    relation = rng.choice(told)
-    claim = Claim(relation, about, _new_value(relation, _truth(relation, about) or "", s, rng, goes_on=False))
-    return _drawn(path, [claim], [_card(claim, s, rng)], s, rng, applying=None, place=None)
+    claims = [
+        _changed(relation, about, s, rng) for relation in rng.sample(told, min(len(told), 1 + (rng.random() < 0.3)))
+    ]
+    return _drawn(path, claims, [_card(c, s, rng) for c in claims], s, rng, applying=None, place=None)
 
 
 def _seen_question(s: PolicySetting, rng: random.Random) -> PolicySample | None:
@@ -517,11 +529,8 @@ def _seen_question(s: PolicySetting, rng: random.Random) -> PolicySample | None:
     if plain.kind == "change":
         shown = shown.removeprefix("a ").split(" ", 1)[1]
     subject = shown if is_device else shown.removeprefix("an ").removeprefix("a ")
-    claim = Claim("name" if is_device else "condition", subject, "")
-    claim = replace(
-        claim, value=_new_value(claim.relation, _truth(claim.relation, subject) or "", s, rng, goes_on=False)
-    )
-    return _left_aside(plain, claim, s, rng)
+    relation = "name" if is_device else "condition"
+    return _left_aside(plain, _changed(relation, subject, s, rng), s, rng)
 
 
 def _elsewhere(s: PolicySetting, rng: random.Random) -> PolicySample | None:
@@ -537,15 +546,12 @@ def _elsewhere(s: PolicySetting, rng: random.Random) -> PolicySample | None:
 
 def _any_claim(relations: Sequence[str], s: PolicySetting, rng: random.Random) -> Claim:
     relation = rng.choice(relations)
-    subject = rng.choice(_subjects(relation, s))
-    return Claim(relation, subject, _new_value(relation, _truth(relation, subject) or "", s, rng, goes_on=False))
+    return _changed(relation, rng.choice(_subjects(relation, s)), s, rng)
 
 
 def _left_aside(plain: Sample, claim: Claim, s: PolicySetting, rng: random.Random) -> PolicySample:
-    seen, _, rest = plain.chain.partition(". ") if plain.images else ("", "", plain.chain)
-    sentences = (seen.rstrip(".") + "." if seen else "", unasked_sentence(claim), rest)
     note = card_note([_card(claim, s, rng)])
-    sample = replace(plain, chain=" ".join(part for part in sentences if part), note=note)
+    sample = replace(plain, note=note)
     case = RoutingCase(expected=_plain_answer(plain), applies=False, new_answer=Answer(text=claim.value), card=note)
     return PolicySample("no_card", sample, case)
 
