@@ -35,7 +35,11 @@ __all__ = [
 ]
 
 #: Calibrations that ship with the package: name -> file beside this module.
-SHIPPED_CALIBRATIONS = {"phantom": "phantom_calibration.json", "phantom-ngrams": "phantom_ngrams_calibration.json"}
+SHIPPED_CALIBRATIONS = {
+    "phantom": "phantom_calibration.json",
+    "phantom-ngrams": "phantom_ngrams_calibration.json",
+    "phantom-joined": "phantom_joined_calibration.json",
+}
 
 #: Related queries whose card leads by less than the margin, at most, among those whose card is found.
 _MARGIN_LOSS = 0.05
