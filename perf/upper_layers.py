@@ -1,8 +1,9 @@
 """How much it saves to compute image features and lower layers once for an edit, in one run.
 
 The comparison is the plain loop: the same editor, the same steps, but every step runs the vision tower and the whole
-text model again, as published ports do: on the edit, and for ``wise`` on its irrelevant prompts (whose image features
-stay; the picture's pixels are prepared once in both). Both reach the same loss.
+text model again, logits of every column included, as published ports do: on the edit, and for ``wise`` on its
+irrelevant prompts (whose image features stay; the picture's pixels are prepared once in both). Both reach the same
+loss.
 
     python perf/upper_layers.py                        phantom-med, edits of the tuning split
     python perf/upper_layers.py --edits 4 --steps 20
@@ -33,7 +34,7 @@ from reground.benchmarks.phantom import PhantomBenchmark
 from reground.edits.images import open_image
 from reground.edits.records import Edit
 from reground.methods.registry import create_editor
-from reground.methods.training_step import completion_columns, label_loss
+from reground.methods.training_step import label_loss, num_completion_columns
 from reground.methods.upper_layers import recorded
 from reground.methods.wise import editor as wise
 from reground.models.base import Query
@@ -141,11 +142,20 @@ class WholeModel:
         with torch.no_grad():
             self.loss()
 
+    @property
+    def prompt_BC(self) -> torch.Tensor:
+        return prompt_tokens(self._batch)
+
+    def starts_at(self, _: str) -> bool:
+        return False
+
     def logits(self) -> torch.Tensor:
         with torch.no_grad():
             self._model.family.encode(self._model.module, self._model.processor, self.picture, 1)
-        with self._model.passing(prompt_tokens(self._batch)):
-            return completion_columns(self._model.module, self._batch)
+        inputs = {name: tensor for name, tensor in self._batch.items() if name != "labels"}
+        with self._model.passing(self.prompt_BC):
+            logits_BTV: torch.Tensor = self._model.module(**inputs, use_cache=False, return_dict=True).logits
+        return logits_BTV[:, -num_completion_columns(self._batch) - 1 :]
 
     def loss(self) -> torch.Tensor:
         return label_loss(self.logits(), self._batch)

@@ -74,6 +74,26 @@ def test_behind_the_attention_nothing_else_is_run(tiny_model: HfModel, layer: in
     torch.testing.assert_close(upper.loss(), whole_loss(tiny_model, batch), atol=1e-5, rtol=1e-5)
 
 
+def test_what_stands_in_for_the_lowest_parts_output_is_what_a_hook_would_put_there(tiny_model: HfModel) -> None:
+    batch = tiny_model.training_batch(QUERIES, TEXTS)
+    upper = UpperLayers(tiny_model, 0, batch, part="mlp.down_proj")
+    path = tiny_model.layer_path(0, "mlp.down_proj")
+    assert upper.starts_at(path) and not upper.starts_at(tiny_model.layer_path(0, "mlp"))
+    assert not UpperLayers(tiny_model, 0, batch).starts_at(path)
+    module = tiny_model.module.get_submodule(path)
+    expected = []
+    for factor in (1.0, 3.0):
+        handle = module.register_forward_hook(lambda _, __, output, factor=factor: output * factor)
+        expected.append(upper.loss())
+        handle.remove()
+    calls: list[int] = []
+    handle = module.register_forward_hook(lambda *_: calls.append(1))
+    torch.testing.assert_close(upper.loss(lambda output: output), expected[0])
+    torch.testing.assert_close(upper.loss(lambda output: output * 3.0), expected[1])
+    handle.remove()
+    assert len(calls) == 1, "the part's own output is computed once"
+
+
 def test_of_the_last_layers_mlp_only_what_is_read_is_run(tiny_model: HfModel) -> None:
     batch = tiny_model.training_batch(QUERIES, TEXTS)
     upper = UpperLayers(tiny_model, -1, batch, part="mlp")

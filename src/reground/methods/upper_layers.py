@@ -23,7 +23,10 @@ from reground.methods.layer_output import hidden_of
 from reground.methods.training_step import label_loss, num_completion_columns
 from reground.models.hf.adapter import HfModel, prompt_tokens
 
-__all__ = ["ModuleRecord", "UpperLayers", "recorded"]
+__all__ = ["ModuleRecord", "Replacing", "UpperLayers", "recorded"]
+
+#: From a part's output to what stands in its place.
+Replacing = Callable[[torch.Tensor], torch.Tensor]
 
 #: Attention implementations whose masks are tensors that can be cut.
 _CUTTABLE_ATTENTION = ("sdpa", "eager")
@@ -95,6 +98,7 @@ class UpperLayers:
 
     Attributes:
         first_column: The first column that is run again; hooks see the columns from it on.
+        prompt_BC: True where one of the columns that are run again holds a prompt token.
 
     Raises:
         CapabilityError: The text model has no final norm or no output layer where its family keeps them.
@@ -129,7 +133,7 @@ class UpperLayers:
         else:
             self.first_column = first_column if is_cut and self._cut_settings(first_column) else 0
         self._start_BCH = self._start_BCH[:, self.first_column :].clone()
-        self._prompt_BC = self._prompt_BT[:, self.first_column :]
+        self.prompt_BC = self._prompt_BT[:, self.first_column :]
         above = self._layers
         if self._end is not None:
             self._start_BCH, above = torch.empty(0), self._layers[1:]
@@ -137,13 +141,26 @@ class UpperLayers:
         self._last = _Halves.of(above[-1], model.family.mlp) if is_alone and above else None
         self._check(expected_BCV)
 
-    def logits(self) -> torch.Tensor:
-        """Logits (BCV) of the columns that predict a completion token, and of the last one."""
+    def starts_at(self, part: str) -> bool:
+        """Whether the output of a part is the lowest thing that is computed again.
+
+        Args:
+            part: Its full path.
+        """
+        return self._end is not None and self._end.part is self._model.module.get_submodule(part)
+
+    def logits(self, instead: Replacing | None = None) -> torch.Tensor:
+        """Logits (BCV) of the columns that predict a completion token, and of the last one.
+
+        Args:
+            instead: Gives what stands in the place of the lowest part's output, from that output, which is then
+                computed once; only where these layers start at a part (``starts_at``) whose own weights stay.
+        """
         hidden_BCH = self._start_BCH
         above = list(zip(self._layers, self._kwargs, strict=True))
-        with self._model.passing(self._prompt_BC):
+        with self._model.passing(self.prompt_BC):
             if self._end is not None:
-                hidden_BCH, above = self._end.output(), above[1:]
+                hidden_BCH, above = self._end.output(instead), above[1:]
             for layer, kwargs in above[: -1 if self._last is not None else None]:
                 hidden_BCH = hidden_of(layer(hidden_BCH, **kwargs))
             if self._last is not None:
@@ -152,9 +169,9 @@ class UpperLayers:
         logits_BCV: torch.Tensor = self._head(self._norm(hidden_BCH[:, -self._num_kept :]))
         return logits_BCV
 
-    def loss(self) -> torch.Tensor:
-        """Mean cross-entropy over the completion tokens, natural logarithm."""
-        return label_loss(self.logits(), self._batch)
+    def loss(self, instead: Replacing | None = None) -> torch.Tensor:
+        """Mean cross-entropy over the completion tokens, natural logarithm; see ``logits``."""
+        return label_loss(self.logits(instead), self._batch)
 
     def _cut_settings(self, first: int) -> bool:
         """Settings for the columns from ``first`` on, if every layer has them; whether it has."""
@@ -227,7 +244,7 @@ class UpperLayers:
         return float((found_BCV - expected_BCV)[counted_BC].abs().max())
 
 
-@dataclass(frozen=True)
+@dataclass
 class _End:
     """The part of a layer whose output is what the layer adds last, and what comes to it.
 
@@ -235,16 +252,23 @@ class _End:
         part: It.
         start_BCH: Hidden states that its output is added to.
         input_BCF: What goes into it.
+        own_BCH: What comes out of it, once it has been kept.
     """
 
     part: torch.nn.Module
     start_BCH: torch.Tensor
     input_BCF: torch.Tensor
+    own_BCH: torch.Tensor | None = None
 
-    def output(self) -> torch.Tensor:
-        """The layer's output."""
-        output_BCH: torch.Tensor = self.start_BCH + self.part(self.input_BCF)
-        return output_BCH
+    def output(self, instead: Replacing | None = None) -> torch.Tensor:
+        """The layer's output; with something in the place of the part's."""
+        if instead is None:
+            output_BCH: torch.Tensor = self.start_BCH + self.part(self.input_BCF)
+            return output_BCH
+        if self.own_BCH is None:
+            with torch.no_grad():
+                self.own_BCH = self.part(self.input_BCF)
+        return self.start_BCH + instead(self.own_BCH)
 
     def from_column(self, first: int) -> _End:
         """The same without the columns to the left."""

@@ -5,8 +5,8 @@ Axes: B rows of a batch, T tokens, F width of keys, H width of values.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from reground.methods.cost import measured
 from reground.methods.edited import SavedEdit
 from reground.methods.grace.codebook import Codebook
 from reground.methods.grace.config import GraceConfig
-from reground.methods.grace.layers import AttachedCodebook, replaced
+from reground.methods.grace.layers import AttachedCodebook, replaced_columns
 from reground.methods.training_step import TrainingReport, descend, seeded
 from reground.methods.upper_layers import UpperLayers, recorded
 from reground.methods.weight_edit import (
@@ -236,23 +236,26 @@ class _Filling:
 
     def _learned(self, upper: UpperLayers, start_H: torch.Tensor) -> tuple[torch.Tensor, TrainingReport]:
         value_H = torch.nn.Parameter(start_H.clone(), requires_grad=False)
+        where_BC1 = replaced_columns(Pass(upper.prompt_BC), self.config.replacement).to(value_H.device)[:, :, None]
 
-        def put_in(_: torch.nn.Module, __: Any, output_BTH: torch.Tensor) -> torch.Tensor:
-            values_BH = value_H.expand(len(output_BTH), -1)
-            everywhere_B = torch.ones(len(output_BTH), dtype=torch.bool, device=output_BTH.device)
-            return replaced(output_BTH, values_BH, everywhere_B, self.model.require_pass(), self.config.replacement)
+        def put_in(output_BCH: torch.Tensor) -> torch.Tensor:
+            return torch.where(where_BC1, value_H.to(output_BCH.dtype), output_BCH)
 
-        handle = self.model.module.get_submodule(self.path).register_forward_hook(put_in)
-        try:
+        with ExitStack() as stack:
+            loss: Callable[[], torch.Tensor] = upper.loss
+            if upper.starts_at(self.path):
+                loss = partial(upper.loss, put_in)
+            else:
+                module = self.model.module.get_submodule(self.path)
+                handle = module.register_forward_hook(lambda _, __, output_BCH: put_in(output_BCH))
+                stack.callback(handle.remove)
             report = descend(
                 {"value": value_H},
-                [upper.loss],
+                [loss],
                 learning_rate=self.config.learning_rate,
                 num_steps=self.config.num_steps,
                 loss_floor=self.config.loss_floor,
             )
-        finally:
-            handle.remove()
         return value_H.detach(), report
 
 

@@ -13,7 +13,7 @@ from reground.methods.grace.codebook import Codebook
 from reground.methods.grace.config import Replacement
 from reground.models.hf.adapter import HfModel, Pass
 
-__all__ = ["AttachedCodebook", "replaced"]
+__all__ = ["AttachedCodebook", "replaced", "replaced_columns"]
 
 
 def replaced(
@@ -28,17 +28,24 @@ def replaced(
         current: The pass; tells prompt from padding and completion.
         replacement: Which tokens.
     """
-    prompt_BT = current.prompt_BT.to(output_BTH.device)
-    columns_T = torch.arange(output_BTH.shape[1], device=output_BTH.device)
-    ends_B1 = current.prompt_ends_B.to(output_BTH.device)[:, None]
-    if replacement == "last":
-        where_BT = columns_T == ends_B1
-    elif replacement == "prompt":
-        where_BT = prompt_BT
-    else:
-        where_BT = prompt_BT | (columns_T > ends_B1)
+    where_BT = replaced_columns(current, replacement).to(output_BTH.device)
     where_BT1 = (where_BT & chosen_B[:, None])[:, :, None]
     return torch.where(where_BT1, values_BH[:, None].to(output_BTH.dtype), output_BTH)
+
+
+def replaced_columns(current: Pass, replacement: Replacement) -> torch.Tensor:
+    """True where a value replaces the module's output (BT), at the first call of a pass.
+
+    Args:
+        current: The pass; tells prompt from padding and completion.
+        replacement: Which tokens.
+    """
+    prompt_BT = current.prompt_BT
+    if replacement == "prompt":
+        return prompt_BT
+    columns_T = torch.arange(prompt_BT.shape[1], device=prompt_BT.device)
+    ends_B1 = current.prompt_ends_B[:, None]
+    return columns_T == ends_B1 if replacement == "last" else prompt_BT | (columns_T > ends_B1)
 
 
 class AttachedCodebook:
