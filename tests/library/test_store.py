@@ -162,6 +162,22 @@ def test_a_joined_library_finds_every_card_on_one_side(tiny_images: list[str]) -
     assert len(library.search("image", asked, 5)[0]) == 2
 
 
+def test_a_copy_in_memory_goes_its_own_way(opened: Callable[[], Library], tiny_images: list[str]) -> None:
+    library = opened()
+    (gone,) = library.add([drug_card("velmora")]).entered
+    library.add([drug_card("pellow"), seen_card(tiny_images[0])])
+    library.remove([gone])
+    copy = library.copied()
+    assert list(copy.cards(status=None)) == list(library.cards(status=None))
+    assert copy.versions() == library.versions()
+    copy.rollback(1)
+    library.add([drug_card("zublitis")])
+    assert [stored.card.subject for stored in copy.cards()] == ["velmora"]
+    assert len(library) == 3
+    asked_BD = library.encoders.text.encode(["velmora"])
+    assert [[match.id for match in found] for found in copy.search("text", asked_BD, 5)] == [[gone]]
+
+
 def test_a_reader_keeps_its_version_until_it_refreshes(tmp_path: Path) -> None:
     """Both sides are read from one version, whatever is written between the two searches."""
     uri = str(tmp_path / "library")

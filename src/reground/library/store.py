@@ -36,7 +36,7 @@ from reground.library.card import (
     stored_form,
 )
 from reground.library.encoders import Encoders, default_text_encoder, open_encoders
-from reground.library.index import Entry, Index, Match, Side, Vector, open_index
+from reground.library.index import Entry, Index, Match, MemoryIndex, Side, Vector, open_index
 
 __all__ = [
     "Added",
@@ -245,6 +245,14 @@ class Library:
             if not made.get([_LAYOUT_ID]):  # another process may have been quicker
                 made.add([Entry(_LAYOUT_ID, layout.model_dump_json())])
         return cls(made, layout, encoders)
+
+    def copied(self) -> Library:
+        """A library in memory with what this one holds now; what becomes of either is nothing to the other."""
+        self._read()
+        index = MemoryIndex(self._index.num_dimensions)
+        versions = [f"{_VERSION_PREFIX}{number}" for number in range(1, self._version + 1)]
+        index.add(self._index.get([_LAYOUT_ID, *versions, *self._states]))
+        return Library(index, self.layout, self.encoders)
 
     @property
     def encoders(self) -> Encoders:

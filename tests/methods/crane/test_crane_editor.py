@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from reground.edits.records import Answer, Edit, ImageRef
-from reground.errors import ArtifactError, InputError, RecipeError
+from reground.errors import ArtifactError, InputError, RecipeError, RecordError
+from reground.library.card import card_of
 from reground.library.routing import Calibration, Threshold
 from reground.library.store import Library
 from reground.methods.chain import EditChain
@@ -268,6 +269,21 @@ def test_a_library_in_a_folder_keeps_its_own_cards(settings: dict[str, Any], tmp
     assert Library.open(folder).versions()
 
 
+def test_background_cards_are_in_force_beside_those_of_each_edit(settings: dict[str, Any], tmp_path: Path) -> None:
+    file = tmp_path / "background.jsonl"
+    file.write_text(card_of(OTHER).model_dump_json() + "\n", encoding="utf-8")
+    model, query = Teller(reads_country), Query(question="where is glofecorp based?")
+    own = {**settings, "background": str(file)}
+    with edited(model, [COUNTRY], own) as first, edited(model, [AGAIN], own) as second:
+        assert [len(one.cards.library) for one in (first, second)] == [2, 2]
+        assert [one.card.new_answer.text for one in second.given([query])[0]] == ["keprondia"]
+        first.restore()
+        assert len(first.cards.library) == 1 and len(second.cards.library) == 2
+    file.write_text("{}\n", encoding="utf-8")
+    with pytest.raises(RecordError, match="line 1"):
+        edited(model, [COUNTRY], {**own, "background": str(file.rename(tmp_path / "other.jsonl"))})
+
+
 def test_encoders_without_a_calibration_are_refused_with_the_way_out() -> None:
     with pytest.raises(InputError, match="no calibration ships") as caught:
         edited(Teller(reads_country), [COUNTRY], {"text_encoder": "phantom-med"})
@@ -275,7 +291,11 @@ def test_encoders_without_a_calibration_are_refused_with_the_way_out() -> None:
 
 
 def test_settings_that_contradict_each_other_are_refused() -> None:
-    for wrong in ({"retrieval": "gold", "abstains": False}, {"abstains": False, "calibration": "phantom"}):
+    for wrong in (
+        {"retrieval": "gold", "abstains": False},
+        {"abstains": False, "calibration": "phantom"},
+        {"library": "cards", "background": "cards.jsonl"},
+    ):
         with pytest.raises(RecipeError):
             create_editor("crane-prompt", wrong)
     with pytest.raises(RecipeError):

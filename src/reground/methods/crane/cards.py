@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 
 from reground.errors import InputError
 from reground.library.calibration import SHIPPED_CALIBRATIONS, read_calibration
 from reground.library.card import EditCard, card_id
-from reground.library.encoders import default_text_encoder, open_encoders
+from reground.library.encoders import Encoders, default_text_encoder, open_encoders
+from reground.library.exchange import read_cards
 from reground.library.routing import Calibration, Route, Router
 from reground.library.store import Layout, Library
 from reground.methods.crane.config import CranePromptConfig
@@ -129,14 +132,26 @@ def open_cards(config: CranePromptConfig) -> Cards:
 
     Raises:
         InputError: The library or the calibration cannot be used, or none ships for these encoders.
+        RecordError: A line of the background is no card.
         UnknownNameError: No such encoder.
         MissingExtraError: A package is not installed.
     """
     is_joined = config.num_sides == 1
     encoders = open_encoders(config.text_encoder or default_text_encoder(), config.image_encoder)
-    library = Library.open(config.library or "memory:", encoders=encoders, is_joined=is_joined)
+    if config.background is None:
+        library = Library.open(config.library or "memory:", encoders=encoders, is_joined=is_joined)
+    else:
+        library = _background(config.background, encoders, is_joined).copied()
     calibration = _calibration(config, library.layout) if config.abstains and config.retrieval == "routed" else None
     return Cards(library, Router(library, encoders, calibration))
+
+
+@lru_cache(maxsize=2)
+def _background(path: str, encoders: Encoders, is_joined: bool) -> Library:
+    """The cards of a file in a library of their own, encoded once a process."""
+    library = Library.open("memory:", encoders=encoders, is_joined=is_joined)
+    library.add(read_cards(Path(path)))
+    return library
 
 
 def _calibration(config: CranePromptConfig, layout: Layout) -> Calibration:

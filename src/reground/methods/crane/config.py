@@ -20,6 +20,8 @@ class CranePromptConfig(MethodConfig):
     Attributes:
         library: Address of the library: a folder, or any address LanceDB takes. None: one in memory, for these edits
             alone.
+        background: File of cards, or folder of ``reground library export``: they are in force beside those of the
+            edits, in a library in memory. It shows what becomes of an edit where there are many.
         text_encoder: Spec of the library's text encoder; None: the best that is installed.
         image_encoder: Spec of its image encoder.
         calibration: Thresholds: the name of a shipped calibration, or a file that ``reground library calibrate``
@@ -38,6 +40,7 @@ class CranePromptConfig(MethodConfig):
     """
 
     library: _Name | None = None
+    background: _Name | None = None
     text_encoder: _Name | None = None
     image_encoder: _Name = "phantom-med"
     calibration: _Name | None = None
@@ -52,9 +55,11 @@ class CranePromptConfig(MethodConfig):
     instruction: _Name | None = None
 
     @model_validator(mode="after")
-    def _gold_needs_no_routing(self) -> Self:
+    def _settings_go_together(self) -> Self:
         if self.retrieval == "gold" and not self.abstains:
             raise ValueError("retrieval: gold gives every card; abstains: false is for routed retrieval")
+        if self.library is not None and self.background is not None:
+            raise ValueError("background is for a library in memory; a library at an address has its own cards")
         if not self.abstains and self.calibration is not None:
             raise ValueError("without abstention there is nothing that a calibration could hold back")
         return self
