@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from reground.cli.main import app
 from reground.errors import ArtifactError, InputError, RunDirectoryError
 from reground.methods.crane.policy import load_policy
 from reground.models.base import Query
@@ -138,3 +140,12 @@ def test_reinforcement_needs_a_policy_to_start_from(one_tiny_model: HfModel, tmp
     assert not (tmp_path / "g").exists()
     with pytest.raises(ArtifactError):
         train_grpo(GRPO, one_tiny_model, tmp_path / "g", policy=tmp_path)
+
+
+def test_a_policy_is_shown_with_its_curve(trained: Path) -> None:
+    card = PolicyCard.read(trained)
+    shown = CliRunner().invoke(app, ["train", "show", str(trained), "--points", "2"])
+    assert shown.exit_code == 0
+    assert card.id in shown.stdout and "token accuracy" in shown.stdout and "conflict" in shown.stdout
+    assert [row["step"] for row in card.curve_rows] == sorted({int(point["step"]) for point in card.curve})
+    assert json.loads(CliRunner().invoke(app, ["train", "show", str(trained), "--json"]).stdout)["id"] == card.id

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -82,6 +83,30 @@ def grpo(
     _print_policy(train_grpo(settings, model, out or Path("work") / settings.name, policy), as_json=as_json)
 
 
+@app.command("show")
+def show(
+    folder: Annotated[Path, typer.Argument(help="Folder of a policy that `reground train` wrote.")],
+    num_points: Annotated[int, typer.Option("--points", min=2, help="Rows of the curve.")] = 12,
+    as_json: AsJson = False,
+) -> None:
+    """How a policy was trained: its curve, and what it does by kind of sample on the calibration split."""
+    from reground.training.policy_card import PolicyCard
+
+    card = PolicyCard.read(folder)
+    if as_json:
+        _print_policy(card, as_json=True)
+        return
+    print_records(_thinned(card.curve_rows, num_points), as_json=False)
+    _print_policy(card, as_json=False)
+
+
+def _thinned(rows: Sequence[dict[str, Any]], num_points: int) -> list[dict[str, Any]]:
+    """As many rows, the first and the last among them, as evenly spread as they can be."""
+    if len(rows) <= num_points:
+        return list(rows)
+    return [rows[round(point * (len(rows) - 1) / (num_points - 1))] for point in range(num_points)]
+
+
 def _policy_model(name: str) -> HfModel:
     """The model a policy is trained for, whose weights have to be here."""
     from reground.models.hf.adapter import HfModel
@@ -105,7 +130,11 @@ def _print_policy(card: PolicyCard, *, as_json: bool) -> None:
     typer.echo(
         f"policy {card.id} ({card.stage}) for {card.model}: {card.data['num_samples']} samples, {card.wall_s:g} s"
     )
-    rows = [{"kind": score.kind, "n": score.n, "reward": score.reward, **score.terms} for score in card.measured]
+    rows = [
+        {"kind": score.kind, "n": score.n, "reward": round(score.reward, 3)}
+        | {name: round(value, 3) for name, value in score.terms.items()}
+        for score in card.measured
+    ]
     print_records(rows, as_json=False)
 
 

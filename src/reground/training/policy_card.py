@@ -86,6 +86,24 @@ class PolicyCard(Record):
         """Seconds of all trainings that led to it."""
         return self.earlier_s + self.wall_s
 
+    @property
+    def curve_rows(self) -> list[dict[str, float]]:
+        """The curve without what is the same for all trainings: of the loss, of rewards and of their terms."""
+        wanted = {
+            "loss": "loss",
+            "mean_token_accuracy": "token accuracy",
+            "reward": "reward",
+            "reward_std": "spread",
+            "kl": "kl",
+            **{f"terms/{name}": name for name in ("answer", "routing", "grounding", "intermediates", "copying")},
+        }
+        return [
+            {"step": int(point["step"])}
+            | {name: round(point[key], 4) for key, name in wanted.items() if key in point}
+            for point in self.curve
+            if "loss" in point
+        ]
+
     def write(self, folder: Path) -> None:
         """Write the card into ``folder``, whole or not at all."""
         write_atomically(folder / CARD_FILE, self.model_dump_json(indent=1) + "\n")
