@@ -65,7 +65,7 @@ def _measured(model: HfModel, method: str, num_edits: int, folder: Path) -> dict
         queries = [Query(question=edit.question, image=edit.image), Query(question=f"what is it? {number}")]
         with editor.apply(model, [edit]) as edited:
             edited.generate(queries, max_new_tokens=4)
-        if number == _SETTLED or number % every == 0 or number == num_edits:
+        if number in (_SETTLED, num_edits) or number % every == 0:
             resident[number] = round(resident_bytes() / (1 << 20), 1)
     settled = {count: mib for count, mib in resident.items() if count >= min(_SETTLED, num_edits)}
     return {

@@ -1,16 +1,17 @@
 """Probing one edit: all its probes before and after, against a plain loop over the probes, in one run.
 
 The plain loop is what one writes with ``transformers`` alone: for each probe, open the picture, call the processor,
-call ``generate`` on a batch of one, so that the tower runs every time. Model, weights, prompts, token budget and threads
-are the same, and so must be every output. The model is a tiny Qwen2-VL with random weights that takes 640x480 pictures
-as published checkpoints do, 391 tokens each; the edits and their probes are those of the built-in world, its pictures
-drawn out to that size.
+call ``generate`` on a batch of one, so that the tower runs every time. Model, weights, prompts, token budget and
+threads are the same, and so must be every output. The model is a tiny Qwen2-VL with random weights that takes
+640x480 pictures as published checkpoints do, 391 tokens each; the edits and their probes are those of the built-in
+world, its pictures drawn out to that size.
 
     python perf/probing.py
     python perf/probing.py --edits 3 --tokens 96 --threads 2
 
-Prints one JSON object, and ends with 1 if an output differs. Putting the edit in force is timed on neither side; the
-process's own time stands beside the clock's, as it is what counts on a machine that is busy with something else.
+Prints one JSON object, and ends with 1 if an output differs. Putting the edit in force is timed on neither side;
+the process's own time stands beside the clock's, as it is what counts on a machine that is busy with something
+else.
 """
 
 from __future__ import annotations
