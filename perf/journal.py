@@ -8,6 +8,7 @@ with ten probes, outputs that differ from row to row. Then reads and summarises 
 
 from __future__ import annotations
 
+import argparse
 import json
 import random
 import resource
@@ -128,10 +129,18 @@ def _measure(folder: Path) -> None:
     )
 
 
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("rows", nargs="?", type=int, default=1_000_000, metavar="ROWS", help="rows of the run")
+    parser.add_argument("--measure", type=Path, metavar="FOLDER", help="read a run that is there; writes none")
+    given = parser.parse_args()
+    if given.measure is not None:
+        _measure(given.measure)
+        return
+    with tempfile.TemporaryDirectory() as made:
+        _write(Path(made), given.rows)
+        subprocess.run([sys.executable, __file__, "--measure", made], check=True)
+
+
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--measure"]:
-        _measure(Path(sys.argv[2]))
-    else:
-        with tempfile.TemporaryDirectory() as made:
-            _write(Path(made), int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000)
-            subprocess.run([sys.executable, __file__, "--measure", made], check=True)
+    main()
