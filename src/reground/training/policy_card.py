@@ -98,8 +98,7 @@ class PolicyCard(Record):
             **{f"terms/{name}": name for name in ("answer", "routing", "grounding", "intermediates", "copying")},
         }
         return [
-            {"step": int(point["step"])}
-            | {name: round(point[key], 4) for key, name in wanted.items() if key in point}
+            {"step": int(point["step"])} | {name: round(point[key], 4) for key, name in wanted.items() if key in point}
             for point in self.curve
             if "loss" in point
         ]
