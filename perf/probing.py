@@ -131,7 +131,7 @@ def _plain_answer(model: HfModel, query: Query, num_tokens: int) -> str:
     inputs = model.processor(text=[prompt], images=[pictures] if pictures else None, return_tensors="pt")
     with torch.no_grad():
         ids = model.module.generate(**inputs, max_new_tokens=num_tokens, do_sample=False)
-    return model.written(ids[0, inputs["input_ids"].shape[1] :].tolist()).text
+    return model.chat.written(ids[0, inputs["input_ids"].shape[1] :].tolist()).text
 
 
 @contextmanager

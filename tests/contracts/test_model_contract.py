@@ -165,7 +165,7 @@ def test_generation_equals_the_stock_generation_of_the_checkpoint(
     for query in queries[:4]:
         inputs = stock_inputs(tiny_model, query)
         ids = stock.generate(**inputs, max_new_tokens=10, do_sample=False)[0, inputs["input_ids"].shape[1] :].tolist()
-        ends = [position for position, token in enumerate(ids) if token in tiny_model._end_ids]
+        ends = [position for position, token in enumerate(ids) if token in tiny_model.chat.end_ids]
         tokenizer = tiny_model.processor.tokenizer
         written = [token for token in ids[: ends[0] if ends else None] if token != tokenizer.pad_token_id]
         expected = tokenizer.decode(written, skip_special_tokens=False)
@@ -176,7 +176,7 @@ def test_generation_stops_at_an_end_token_or_at_its_budget(tiny_model: HfModel, 
     ((cut,),) = tiny_model.generate(queries[1:2], max_new_tokens=3)
     assert cut.is_truncated and cut.num_tokens == 3
     first = tiny_model.module.generate(**stock_inputs(tiny_model, queries[1]), max_new_tokens=1, do_sample=False)[0, -1]
-    tiny_model._end_ids = (int(first),)
+    tiny_model.chat.end_ids = (int(first),)
     ((ended,),) = tiny_model.generate(queries[1:2], max_new_tokens=3)
     assert not ended.is_truncated and ended.num_tokens == 0
 
@@ -246,7 +246,7 @@ def test_a_training_batch_covers_completion_and_end_token(tiny_model: HfModel, q
     tokenizer = tiny_model.processor.tokenizer
     for labels, text in zip(batch["labels"], ["tarvexin", "drantic fever"], strict=True):
         ids = labels[labels != -100].tolist()
-        assert ids[-1] == tiny_model._end_ids[0]
+        assert ids[-1] == tiny_model.chat.end_ids[0]
         assert tokenizer.decode(ids[:-1]).strip() == text
     assert not batch["inputs_embeds"].requires_grad
     without = tiny_model.training_batch(queries[:1], ["tarvexin"], ends=False)

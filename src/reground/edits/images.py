@@ -32,7 +32,7 @@ from reground.edits.pixels import as_bytes, stretched
 from reground.edits.records import ImageRef
 from reground.errors import ImageError, RegroundError
 
-__all__ = ["MAX_PIXELS", "find_file", "image_bytes", "image_key", "is_file_address", "open_image"]
+__all__ = ["MAX_PIXELS", "find_file", "image_bytes", "image_key", "is_file_address", "open_image", "scaled_down"]
 
 #: A larger image is refused before it is decoded, unless ``REGROUND_MAX_PIXELS`` says otherwise: 64 megapixels are
 #: 192 MB of RGB.
@@ -95,6 +95,15 @@ def open_image(ref: ImageRef) -> list[Image.Image]:
         MissingExtraError: The image is DICOM, and ``pydicom`` is not installed.
     """
     return [_open_address(address, ref.folder) for address in ref.frames]
+
+
+def scaled_down(image: Image.Image, max_pixels: int | None) -> Image.Image:
+    """An image of at most so many pixels, its sides in proportion; as it is if it has no more, or without a limit."""
+    if max_pixels is None or math.prod(image.size) <= max_pixels:
+        return image
+    share = math.sqrt(max_pixels / math.prod(image.size))
+    width, height = (max(1, math.floor(side * share)) for side in image.size)
+    return image.resize((width, height), Image.Resampling.LANCZOS)
 
 
 def image_key(ref: ImageRef) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import parse_qsl
 
 from pydantic import Field, ValidationError
@@ -19,10 +19,14 @@ from reground.edits.records import Record
 from reground.errors import InputError
 from reground.models.base import Capability
 
-__all__ = ["CheckpointSpec", "LoadingOptions", "lacking", "parse_checkpoint"]
+__all__ = ["VLLM_CAPABILITIES", "CheckpointSpec", "LoadingOptions", "lacking", "parse_checkpoint"]
 
 #: What families do not offer that others do, by the ``model_type`` of their config; families say the same of them.
 _LACKED_BY_FAMILY: dict[str, frozenset[Capability]] = {"mllama": frozenset({"image_tokens"})}
+
+
+#: What a checkpoint offers whose answers vLLM generates.
+VLLM_CAPABILITIES: frozenset[Capability] = frozenset({"generate", "notes", "begun_chains"})
 
 
 class LoadingOptions(Record):
@@ -38,6 +42,7 @@ class LoadingOptions(Record):
         max_pixels: A picture of more pixels is made smaller first; refused by families that bring every picture to
             one size.
         offline: Take what is in the local cache and ask no server.
+        engine: What generates; None: ``transformers``. With another there are no scores and no weights to reach.
     """
 
     dtype: Literal["float32", "bfloat16", "float16"] | None = None
@@ -47,6 +52,14 @@ class LoadingOptions(Record):
     attention: Literal["eager", "sdpa", "flash_attention_2", "flex_attention"] | None = None
     max_pixels: Annotated[int, Field(ge=1)] | None = None
     offline: bool = False
+    engine: Literal["vllm"] | None = None
+
+    @property
+    def unheeded_by_engine(self) -> tuple[str, ...]:
+        """Options given that the engine does not take."""
+        if self.engine is None:
+            return ()
+        return tuple(name for name in ("device", "quantization", "attention") if getattr(self, name) is not None)
 
 
 class CheckpointSpec(Record):
@@ -105,6 +118,8 @@ def lacking(spec: str) -> frozenset[Capability]:
         InputError: It does not fit.
     """
     checkpoint = parse_checkpoint(spec)
+    if checkpoint.options.engine is not None:
+        return frozenset(get_args(Capability)) - VLLM_CAPABILITIES
     config = _config_at_hand(checkpoint)
     lacked = _LACKED_BY_FAMILY.get(str(config.get("model_type")), frozenset())
     is_packed = checkpoint.options.quantization is not None or bool(config.get("quantization_config"))
@@ -135,6 +150,12 @@ def _options(spec: str, query: str) -> LoadingOptions:
     if options.device is not None and options.device_map is not None:
         raise InputError(
             f"the model {spec!r} is given both device and device_map.", "one of them", "drop one of the two."
+        )
+    if options.unheeded_by_engine:
+        raise InputError(
+            f"the model {spec!r} is given {', '.join(options.unheeded_by_engine)} beside engine={options.engine}.",
+            "dtype, device_map, max_pixels and offline beside an engine",
+            "drop it, or the engine.",
         )
     return options
 

@@ -108,7 +108,9 @@ def model_entry(spec: str) -> ModelEntry:
             if entry.lacks is None:
                 return entry
             module, _, function = entry.lacks.partition(":")
-            return replace(entry, capabilities=entry.capabilities - _imported(module, function)(spec))
+            capabilities = entry.capabilities - _imported(module, function)(spec)
+            has_engine = spec.startswith("hf:") and parse_checkpoint(spec).options.engine is not None
+            return replace(entry, capabilities=capabilities, limits_chains=entry.limits_chains and not has_engine)
     raise UnknownNameError("model", spec, [*MODELS, *(pattern for pattern, _ in MODEL_FAMILIES.values())])
 
 
@@ -180,10 +182,23 @@ def _load_endpoint(spec: str, dtype: str | None, device: str | None) -> Model:
 
 
 def _load_checkpoint(checkpoint: CheckpointSpec, name: str, dtype: str | None, device: str | None) -> Model:
+    if checkpoint.options.engine is not None:
+        return _load_engine(checkpoint, name, dtype, device)
     load_hf_model = _imported("reground.models.hf.adapter", "load_hf_model")
-    options = checkpoint.options.model_dump(exclude_none=True)
+    options = checkpoint.options.model_dump(exclude_none=True, exclude={"engine"})
     options.update({key: value for key, value in {"dtype": dtype, "device": device}.items() if value is not None})
     model: Model = load_hf_model(checkpoint.source, name=name, revision=checkpoint.revision, **options)
+    return model
+
+
+def _load_engine(checkpoint: CheckpointSpec, name: str, dtype: str | None, device: str | None) -> Model:
+    if device is not None:
+        raise InputError(
+            f"model {name!r} was given device={device!r}; vLLM chooses its device.", "no device", "leave device out."
+        )
+    options = checkpoint.options if dtype is None else checkpoint.options.model_copy(update={"dtype": dtype})
+    load_vllm_model = _imported("reground.models.hf.vllm_engine", "load_vllm_model")
+    model: Model = load_vllm_model(checkpoint.model_copy(update={"options": options}), name)
     return model
 
 

@@ -78,7 +78,7 @@ class _Judge:
         **_: Any,
     ) -> list[float]:
         cases = [self.samples.at(position).case for position in index]
-        traces = [self.model.written(ids).trace(self.model.delimiters) for ids in completion_ids]
+        traces = [self.model.chat.written(ids).trace(self.model.delimiters) for ids in completion_ids]
         pairs = list(zip(traces, cases, strict=True))
         for name, term in {"format": format_term, **TERMS}.items():
             log_metric(f"terms/{name}", sum(term(trace, case) for trace, case in pairs) / len(pairs))

@@ -201,9 +201,9 @@ def test_a_text_that_ends_early_is_not_truncated_and_loses_its_end_token(checkpo
     model = load(checkpoint)
     end, pad = model.processor.tokenizer.convert_tokens_to_ids(["<end_of_utterance>", "<pad>"])
     word = model.processor.tokenizer("yes")["input_ids"]
-    ended = model.written([*word, end, pad, pad])
+    ended = model.chat.written([*word, end, pad, pad])
     assert (ended.text, ended.num_tokens, ended.is_truncated) == (" yes", len(word), False)
-    cut = model.written(word)
+    cut = model.chat.written(word)
     assert (cut.text, cut.is_truncated) == (" yes", True)
 
 

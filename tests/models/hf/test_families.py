@@ -61,7 +61,7 @@ def test_the_box_around_an_answer_is_taken_out(family_copy: Callable[[str], HfMo
     model = family_copy("glm4v")
     box = model.processor.tokenizer.convert_tokens_to_ids("<|begin_of_box|>")
     word = model.processor.tokenizer("ring", add_special_tokens=False)["input_ids"]
-    output = model.written([box, *word])
+    output = model.chat.written([box, *word])
     assert output.text.strip() == "ring"
     assert output.num_tokens == len(word)
 

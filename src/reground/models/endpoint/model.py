@@ -9,7 +9,6 @@ import base64
 import hashlib
 import io
 import json
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +17,7 @@ from PIL import Image
 
 from reground.chat.client import ChatClient
 from reground.chat.reply import ChatReply, read_reply
-from reground.edits.images import open_image
+from reground.edits.images import open_image, scaled_down
 from reground.edits.records import ImageRef
 from reground.errors import CapabilityError, EndpointError, InputError, nearest
 from reground.models.base import Capability, Delimiters, ModelInfo, Output, Query, TargetScore, check_decoding
@@ -180,7 +179,7 @@ class EndpointModel:
         return {"role": "user", "content": [*pictures[known], {"type": "text", "text": prompt_text(query)}]}
 
     def _pictures(self, image: ImageRef) -> list[dict[str, Any]]:
-        frames = [_scaled_down(frame, self._spec.max_pixels) for frame in open_image(image)]
+        frames = [scaled_down(frame, self._spec.max_pixels) for frame in open_image(image)]
         return [{"type": "image_url", "image_url": {"url": _png_uri(frame)}} for frame in frames]
 
     def _body(self, query: Query, message: Mapping[str, Any], max_new_tokens: int) -> dict[str, Any]:
@@ -306,14 +305,6 @@ def _delimiters(spec: EndpointSpec, first: ChatReply) -> Delimiters:
             "delimiters that are not blank, none within another, answer_open and answer_close both or neither",
             "correct the options behind the ? of the model's name.",
         ) from error
-
-
-def _scaled_down(image: Image.Image, max_pixels: int | None) -> Image.Image:
-    if max_pixels is None or math.prod(image.size) <= max_pixels:
-        return image
-    share = math.sqrt(max_pixels / math.prod(image.size))
-    width, height = (max(1, math.floor(side * share)) for side in image.size)
-    return image.resize((width, height), Image.Resampling.LANCZOS)
 
 
 def _png_uri(image: Image.Image) -> str:

@@ -18,7 +18,6 @@ from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from jinja2 import TemplateError
 from safetensors import SafetensorError
 from torch.nn import functional
 from transformers import (
@@ -43,6 +42,7 @@ from reground.models.base import (
     TargetScore,
     check_decoding,
 )
+from reground.models.hf.chat_format import ChatFormat, end_ids_of, rendered
 from reground.models.hf.checkpoint import (
     align_memory,
     check_finite,
@@ -57,7 +57,6 @@ from reground.models.hf.checkpoint import (
 from reground.models.hf.family import EncodedFrame, Family, TokenRow, family_of
 from reground.models.hf.image_cache import ImageCache
 from reground.models.hf.sampling import ChainLimit, SeededSampling, sample_seed
-from reground.models.prompts import prompt_text
 
 __all__ = ["CutPrompt", "HfModel", "Pass", "load_hf_model", "prompt_tokens"]
 
@@ -170,7 +169,7 @@ def load_hf_model(
     module.requires_grad_(False).eval()
     if family.prepare is not None:
         family.prepare(module)
-    thinking_prompt = _render(processor, Query(question="?"), path_or_name)
+    thinking_prompt = rendered(processor, Query(question="?"), path_or_name)
     info = ModelInfo(
         name=name or path_or_name,
         revision=folder_revision(folder) if folder else str(getattr(config, "_commit_hash", None) or "unknown"),
@@ -262,6 +261,7 @@ class HfModel:
         module: The ``transformers`` module itself, in eval mode, no parameter asking for gradients.
         processor: The checkpoint's own processor.
         family: Where the parts of this architecture are.
+        chat: How its prompts are written and its outputs read.
         images: The cache of image features.
         batch_size: Rows in one pass.
         edits_in_force: Weight edits now applied, oldest first; kept by the methods so that they are undone in order.
@@ -293,17 +293,14 @@ class HfModel:
         self._delimiters = delimiters
         self._vision_epoch = 0
         self._image_token_id: int = module.config.image_token_id
-        self._image_token: str = processor.tokenizer.convert_ids_to_tokens(self._image_token_id)
-        #: What a chat template puts where a picture goes; in some families not the token its features replace.
-        self._image_mark: str = processor.image_token
-        self._end_ids = _end_ids(module, processor.tokenizer, family)
-        self._dropped_ids = frozenset(_ids_of(processor.tokenizer, family.dropped_tokens))
-        pad = processor.tokenizer.pad_token_id
-        self._pad_id: int = self._end_ids[0] if pad is None else pad
-        template_can_skip_chain = self._rendered(Query(question="?")) != self._rendered(
-            Query(question="?", is_thinking=False)
+        self.chat = ChatFormat(
+            processor,
+            family,
+            delimiters,
+            end_ids_of(module.generation_config, processor.tokenizer, family),
+            image_token=processor.tokenizer.convert_ids_to_tokens(self._image_token_id),
+            source=info.name,
         )
-        self._adds_empty_chain = delimiters.writes_chain and not template_can_skip_chain
 
     # What every model declares and answers.
 
@@ -408,7 +405,7 @@ class HfModel:
     @property
     def end_tokens(self) -> tuple[str, ...]:
         """Tokens that end an answer; the first is the one to train on."""
-        return tuple(self.processor.tokenizer.convert_ids_to_tokens(list(self._end_ids)))
+        return tuple(self.processor.tokenizer.convert_ids_to_tokens(list(self.chat.end_ids)))
 
     @property
     def text_layers(self) -> torch.nn.ModuleList:
@@ -538,7 +535,7 @@ class HfModel:
             )
         row = self._prompt_row(query)
         spans = tokenizer(
-            row.text, add_special_tokens=self._adds_special_tokens(row.text), return_offsets_mapping=True
+            row.text, add_special_tokens=self.chat.adds_special_tokens(row.text), return_offsets_mapping=True
         )["offset_mapping"]
         is_image = tuple(token == self._image_token_id for token in row.ids)
         return CutPrompt(row.text, tuple((start, end) for start, end in spans), is_image)
@@ -618,36 +615,16 @@ class HfModel:
 
     # Prompts, batches, passes.
 
-    def _rendered(self, query: Query) -> str:
-        return _render(self.processor, query, self.info.name)
-
     def _prompt_row(self, query: Query, *, is_live: bool = False) -> TokenRow:
         key = image_key(query.image) if query.image else ""
         frames: tuple[EncodedFrame, ...] = ()
         if query.image:
             frames = self._encoded(query.image) if is_live else self._frames(query.image, key)
-        text = self._rendered(query)
-        if not query.is_thinking and self._adds_empty_chain:
-            opening = "" if self.delimiters.template_opens_chain else self.delimiters.chain_open
-            text = text.rstrip() + opening + self.delimiters.chain_close
-        begun = ""
-        if query.chain_start is not None:
-            begun = ("" if self.delimiters.template_opens_chain else self.delimiters.chain_open) + query.chain_start
-            text += begun
-        pieces = text.split(self._image_mark)
-        num_stray = 0 if self._image_mark == self._image_token else text.count(self._image_token)
-        if len(pieces) != len(frames) + 1 or num_stray:
-            raise InputError(
-                f"a prompt has {len(pieces) - 1 + num_stray} image places for {len(frames)} frames: "
-                f"{query.question!r}.",
-                f"one place for each frame, and no {self._image_mark!r} or {self._image_token!r} in question, note or "
-                "options",
-                "take the image token out of the text, or correct the checkpoint's chat template.",
-            )
+        pieces, begun = self.chat.prompt(query, len(frames))
         expanded = pieces[0] + "".join(
             frame.placeholder + piece for frame, piece in zip(frames, pieces[1:], strict=True)
         )
-        ids = self._tokenise(expanded)
+        ids = self.chat.tokenise(expanded)
         self._check_length(len(ids), query.question)
         num_features = sum(len(frame.features_TH) for frame in frames)
         num_places = ids.count(self._image_token_id)
@@ -657,7 +634,7 @@ class HfModel:
                 "a processor that fits the model's vision tower and connector",
                 "load the processor that was saved with this model.",
             )
-        num_begun = len(ids) - len(self._tokenise(expanded[: len(expanded) - len(begun)])) if begun else 0
+        num_begun = len(ids) - len(self.chat.tokenise(expanded[: len(expanded) - len(begun)])) if begun else 0
         return TokenRow(expanded, ids, frames, image=key, begun=begun, num_begun=num_begun)
 
     def _completed_rows(
@@ -678,12 +655,12 @@ class HfModel:
         special = self.processor.tokenizer.added_tokens_decoder.get(row.ids[-1])
         is_set_off = row.text[-1:].isspace() or (special is not None and special.special)
         glue = "" if is_set_off or completion[:1].isspace() else " "
-        joint = self._tokenise(row.text + glue + completion)
+        joint = self.chat.tokenise(row.text + glue + completion)
         # Where a token straddles the seam, the prompt keeps its own tokens: it is the completion that is free.
         is_clean = joint[: len(row.ids)] == row.ids
-        written = joint[len(row.ids) :] if is_clean else self._tokenise(glue + completion)
+        written = joint[len(row.ids) :] if is_clean else self.chat.tokenise(glue + completion)
         if ends:
-            written = (*written, self._end_ids[0])
+            written = (*written, self.chat.end_ids[0])
         if not completion.strip() or not written:
             raise InputError(
                 f"the completion {completion!r} holds no tokens.",
@@ -692,24 +669,12 @@ class HfModel:
             )
         if self._image_token_id in written:
             raise InputError(
-                f"the completion {completion!r} holds the image token {self._image_token!r}.",
+                f"the completion {completion!r} holds the image token {self.chat.image_token!r}.",
                 "text alone",
                 "take the token out.",
             )
         self._check_length(len(row.ids) + len(written), completion)
         return replace(row, ids=row.ids + written, num_completion=len(written))
-
-    def _tokenise(self, text: str) -> tuple[int, ...]:
-        ids: Sequence[int] = self.processor.tokenizer(text, add_special_tokens=self._adds_special_tokens(text))[
-            "input_ids"
-        ]
-        return tuple(ids)
-
-    def _adds_special_tokens(self, text: str) -> bool:
-        """Whether the tokenizer is to add its own special tokens: not where the template has begun with them."""
-        first = self.processor.tokenizer.bos_token
-        # A picture may come before the start of the text.
-        return not (bool(first) and text.replace(self._image_token, "").startswith(first))
 
     def _check_length(self, num_tokens: int, text: str) -> None:
         limit = getattr(self.module.config.get_text_config(), "max_position_embeddings", None)
@@ -742,7 +707,7 @@ class HfModel:
 
     def _collate(self, rows: Sequence[TokenRow]) -> dict[str, torch.Tensor]:
         length = max(len(row.ids) for row in rows)
-        ids_BT = torch.full((len(rows), length), self._pad_id, dtype=torch.long)
+        ids_BT = torch.full((len(rows), length), self.chat.pad_id, dtype=torch.long)
         mask_BT = torch.zeros((len(rows), length), dtype=torch.long)
         for index, row in enumerate(rows):
             ids_BT[index, length - len(row.ids) :] = torch.tensor(row.ids)
@@ -815,8 +780,8 @@ class HfModel:
             top_p=1.0,
             top_k=50,
             use_cache=True,
-            eos_token_id=list(self._end_ids),
-            pad_token_id=self._pad_id,
+            eos_token_id=list(self.chat.end_ids),
+            pad_token_id=self.chat.pad_id,
         )
         noise = [SeededSampling(seeds, temperature, self.device)] if temperature > 0 else []
         batch = self._collate(rows)
@@ -827,7 +792,7 @@ class HfModel:
                 **batch, generation_config=settings, logits_processor=LogitsProcessorList([*noise, *limits])
             )
         return [
-            self.written(ids, begun=row.begun, num_begun=row.num_begun)
+            self.chat.written(ids, begun=row.begun, num_begun=row.num_begun)
             for ids, row in zip(ids_BT.tolist(), rows, strict=True)
         ]
 
@@ -844,7 +809,7 @@ class HfModel:
         def is_open(ids: list[int]) -> bool:
             text = tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
             has_begun = marks.template_opens_chain or marks.chain_open in text
-            return has_begun and marks.chain_close not in text and not set(ids) & set(self._end_ids)
+            return has_begun and marks.chain_close not in text and not set(ids) & set(self.chat.end_ids)
 
         num_opening = 0 if marks.template_opens_chain else len(ids_of(marks.chain_open))
         budgets = [None if query.chain_tokens is None else num_opening + query.chain_tokens for query in queries]
@@ -853,47 +818,12 @@ class HfModel:
             ChainLimit(budgets, ending, lambda token: tokenizer.decode([token]).rstrip(" ").endswith(_STOPS), is_open)
         ]
 
-    def written(self, ids: Sequence[int], *, begun: str = "", num_begun: int = 0) -> Output:
-        """What generated tokens say, up to the end token; padding is left out.
-
-        Args:
-            ids: The tokens.
-            begun: What the prompt held of the answer, which the text is to begin with.
-            num_begun: Tokens of that.
-        """
-        ends = [position for position, token in enumerate(ids) if token in self._end_ids]
-        kept = ids[: ends[0] if ends else len(ids)]
-        written = [token for token in kept if token != self._pad_id and token not in self._dropped_ids]
-        text = self.processor.tokenizer.decode(written, skip_special_tokens=False, clean_up_tokenization_spaces=False)
-        return Output(text=begun + text, num_tokens=num_begun + len(written), is_truncated=not ends)
-
 
 def _prompt_tokens(batch: Mapping[str, torch.Tensor], rows: Sequence[TokenRow]) -> torch.Tensor:
     prompt_BT = batch["attention_mask"] == 1
     for row_T, row in zip(prompt_BT, rows, strict=True):
         row_T[len(row_T) - row.num_completion :] = False
     return prompt_BT
-
-
-def _render(processor: Any, query: Query, source: str) -> str:
-    parts: list[dict[str, str]] = [{"type": "image"} for _ in (query.image.frames if query.image else ())]
-    parts.append({"type": "text", "text": prompt_text(query)})
-    # A setting the template does not read would be warned of at every prompt.
-    settings = {"enable_thinking": query.is_thinking} if "enable_thinking" in str(processor.chat_template) else {}
-    try:
-        text: str = processor.apply_chat_template(
-            [{"role": "user", "content": parts}],
-            tokenize=False,
-            add_generation_prompt=True,
-            **settings,
-        )
-    except (ValueError, TypeError, TemplateError) as error:
-        raise ModelError(
-            f"{source!r} has no usable chat template: {error}",
-            "a checkpoint whose processor carries a chat template",
-            "save one with the processor (chat_template.jinja in the checkpoint folder).",
-        ) from error
-    return text
 
 
 def _target_score(logits_TV: torch.Tensor, row: TokenRow) -> TargetScore:
@@ -907,28 +837,6 @@ def _target_score(logits_TV: torch.Tensor, row: TokenRow) -> TargetScore:
         target_ids=row.ids[-row.num_completion :],
         top_ids=tuple(map(tuple, logits_TV.topk(min(NUM_TOP_TOKENS, logits_TV.shape[-1])).indices.tolist())),
     )
-
-
-def _ids_of(tokenizer: Any, tokens: Sequence[str]) -> list[int]:
-    """Ids of those of the tokens that a tokenizer knows."""
-    known = tokenizer.get_vocab()
-    return [known[token] for token in tokens if token in known]
-
-
-def _end_ids(module: Any, tokenizer: Any, family: Family) -> tuple[int, ...]:
-    """Tokens that end an answer; the first is the one to train on."""
-    stated = module.generation_config.eos_token_id
-    many = stated if isinstance(stated, list) else [stated]
-    turn_ends = _ids_of(tokenizer, family.end_tokens)
-    other = _ids_of(tokenizer, ["<end_of_utterance>"])
-    found = [token for token in (*turn_ends, tokenizer.eos_token_id, *many, *other) if token is not None]
-    if not found:
-        raise ModelError(
-            "the checkpoint states no end token.",
-            "an eos_token in the tokenizer or an eos_token_id in the generation config",
-            "save the tokenizer with its eos_token set.",
-        )
-    return tuple(dict.fromkeys(found))
 
 
 @contextmanager
