@@ -449,7 +449,7 @@ class _Run:
                 recipe.methods,
                 edits,
                 seed=recipe.seed,
-                anew=[name for name in recipe.methods if method_entry(name).chain == "anew"],
+                anew=[choice.name for choice in recipe.choices if method_entry(choice.method).chain == "anew"],
             ),
         ]
 
@@ -495,15 +495,15 @@ def _blocks(steps: Sequence[Step], together: AskedTogether) -> Iterator[tuple[St
 
 
 def _fit_seconds(recipe: Recipe) -> dict[str, float]:
-    """What training took, for each method that was trained and whose artifact is still there to say so."""
+    """What training took of each method that was trained and whose artifact is still there, by name in the recipe."""
     found = {}
-    for name, settings in recipe.methods.items():
+    for choice in recipe.choices:
         try:
-            artifact = find_artifact(name, settings, recipe.model)
+            artifact = find_artifact(choice.method, choice.settings, recipe.model)
         except ArtifactError:  # the steps that needed it are done
             continue
         if artifact is not None:
-            found[name] = artifact.fit_s
+            found[choice.name] = artifact.fit_s
     return found
 
 
