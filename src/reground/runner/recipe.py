@@ -22,7 +22,21 @@ from reground.errors import RecipeError, UnknownNameError
 from reground.evaluation.protocol import ProtocolSettings
 from reground.runner.schedules import REFERENCE, Lifelong, Schedule, Sequential
 
-__all__ = ["BenchmarkChoice", "MethodChoice", "Recipe", "load_recipe", "read_settings", "recipe_names"]
+__all__ = [
+    "GRID_AXES",
+    "BenchmarkChoice",
+    "MethodChoice",
+    "Recipe",
+    "load_recipe",
+    "read_recipe",
+    "read_settings",
+    "recipe_names",
+    "recipe_of",
+]
+
+#: Keys that make a recipe a grid, and what each gives several of.
+GRID_AXES: Mapping[str, str] = {"models": "model", "benchmarks": "benchmark", "seeds": "seed"}
+_SINGLE_OF_AXIS = {**GRID_AXES, **{single: axis for axis, single in GRID_AXES.items()}}
 
 _METHODS = "a list of method names, or a mapping of each to its settings"
 _METHOD_KEY = "method"
@@ -198,7 +212,25 @@ def load_recipe(name_or_path: str, overrides: Iterable[str] = ()) -> Recipe:
 
     Raises:
         UnknownNameError: No such recipe.
-        RecipeError: The file cannot be read, a key is unknown, or a value does not fit.
+        RecipeError: The file cannot be read, a key is unknown, a value does not fit, or it is a grid.
+    """
+    value = read_recipe(name_or_path, overrides)
+    axes = [axis for axis in GRID_AXES if axis in value]
+    if axes:
+        raise RecipeError(
+            f"recipe {name_or_path!r} is a grid: it has {', '.join(axes)}.",
+            "a recipe of one run",
+            f"choose one, e.g. --set {GRID_AXES[axes[0]]}=..., or run all with `reground run start {name_or_path}`.",
+        )
+    return recipe_of(value, name_or_path)
+
+
+def read_recipe(name_or_path: str, overrides: Iterable[str] = ()) -> dict[str, Any]:
+    """What a recipe says, its overrides applied and nothing else of it checked; see ``load_recipe``.
+
+    Raises:
+        UnknownNameError: No such recipe.
+        RecipeError: The file or an override cannot be read.
     """
     source, text = _read_source(name_or_path)
     value = _parse_yaml(text, source, "recipe")
@@ -210,6 +242,15 @@ def load_recipe(name_or_path: str, overrides: Iterable[str] = ()) -> Recipe:
         )
     for override in overrides:
         _apply_override(value, override)
+    return value
+
+
+def recipe_of(value: Mapping[str, Any], source: str) -> Recipe:
+    """The recipe that what was read stands for.
+
+    Raises:
+        RecipeError: A key is unknown, or a value does not fit.
+    """
     try:
         return Recipe.model_validate(value)
     except ValidationError as error:
@@ -261,6 +302,12 @@ def _apply_override(value: dict[str, Any], override: str) -> None:
             "key=value, e.g. --set benchmark.limit=20",
             "write it so.",
         )
+    benchmarks = value.get("benchmarks")
+    if parts[0] == "benchmark" and len(parts) > 1 and isinstance(benchmarks, list):
+        value["benchmarks"] = [_with_override(benchmark, override) for benchmark in benchmarks]
+        return
+    if len(parts) == 1:  # a grid's axis stands in the place of the one value, and the other way round
+        value.pop(_SINGLE_OF_AXIS.get(parts[0], ""), None)
     place: Any = value
     for part in parts[:-1]:
         if isinstance(place.get(part), str) and part == "benchmark":
@@ -279,6 +326,13 @@ def _apply_override(value: dict[str, Any], override: str) -> None:
                 "drop what follows it.",
             )
     place[parts[-1]] = _parse_yaml(text, override, "override")
+
+
+def _with_override(benchmark: Any, override: str) -> Any:
+    """One benchmark of a grid with an override for each of them."""
+    changed = {"benchmark": dict(benchmark) if isinstance(benchmark, dict) else benchmark}
+    _apply_override(changed, override)
+    return changed["benchmark"]
 
 
 def _chain_words(kind: type[Record], error: ValidationError) -> str:
