@@ -484,3 +484,20 @@ def test_launching_sets_up_the_process_once_and_keeps_the_users_settings() -> No
         "MALLOC_TOP_PAD_": "4096",
         "TOKENIZERS_PARALLELISM": "false",
     }
+
+
+def test_a_grid_runs_from_the_command_line(recipe: Path, tmp_path: Path) -> None:
+    start = ("run", "start", recipe, "--set", "seeds=[0,1]", "--out", tmp_path / "grid")
+    dry = call(*start, "--dry-run").stdout
+    assert "[seed-0]" in dry
+    assert "2 runs, 6 units" in dry
+    assert not (tmp_path / "grid").exists()
+    plans = json.loads(call(*start, "--dry-run", "--json").stdout)["runs"]
+    assert [plan["num_units"] for plan in plans.values()] == [3, 3]
+    call(*start)
+    shown = json.loads(call("run", "show", tmp_path / "grid", "--json").stdout)
+    assert {score["num_seeds"] for score in shown["scores"]} <= {0, 1, 2}
+    assert "means over 2 seeds" in call("run", "resume", tmp_path / "grid").stdout
+    message = refuse("run", "show", tmp_path / "grid", "--lens", "vlkeb")
+    assert "holds a grid of 2 runs" in message
+    assert str(tmp_path / "grid" / "seed-0") in message

@@ -86,6 +86,13 @@ def test_unknown_names_and_settings_are_refused(world: Path) -> None:
         check_capabilities(wrong)
 
 
+def test_a_variant_does_not_go_by_the_name_of_another_method(world: Path) -> None:
+    wrong = recipe(world, "none").model_copy(update={"methods": {"none": {"method": "tell"}}})
+    with pytest.raises(RecipeError, match=r"'tell' was called 'none'") as caught:
+        check_capabilities(wrong)
+    assert "'tell-2'" in caught.value.next_step
+
+
 def test_images_are_opened_before_anything_is_loaded(world: Path) -> None:
     (first, *_) = read_edits(world / "edits.jsonl")
     probes = read_probes(world / "probes.jsonl")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from reground.errors import RecipeError, UnknownNameError
-from reground.runner.recipe import load_recipe, recipe_names
+from reground.runner.recipe import Recipe, load_recipe, recipe_names
 
 TEXT = """\
 name: small
@@ -73,6 +74,9 @@ def test_the_last_override_wins_and_moves_the_digest(path: str) -> None:
         ("modl=x", "did you mean 'model'?"),
         ("benchmark=5", "a name as text, or an object with the fields name, split, limit, seed"),
         ("methods=none", "methods='none'"),
+        ("methods.b={method: 3}", "in b, the name of a method as its method"),
+        ("methods={a/b: {method: none}}", "names of letters, digits, _, + and -"),
+        ("methods={reference: {method: none}}", "other than 'reference'"),
         ("methods=[1]", "a list of method names, or a mapping of each to its settings"),
         ("seed", "cannot read the override"),
         (".seed=1", "cannot read the override"),
@@ -134,3 +138,24 @@ def test_where_images_lie_is_no_part_of_what_a_recipe_computes(path: str, monkey
     monkeypatch.chdir(Path(path).parent)
     assert rooted.placed.benchmark.image_root == str(Path(path).parent / "images")
     assert here.placed is here
+
+
+def test_a_method_can_be_there_in_several_settings(path: str) -> None:
+    chosen = load_recipe(path, ["methods={prompt: {template: x}, prompt-b: {method: prompt, template: y}, none: null}"])
+    assert [(choice.name, choice.method, choice.settings) for choice in chosen.choices] == [
+        ("prompt", "prompt", {"template": "x"}),
+        ("prompt-b", "prompt", {"template": "y"}),
+        ("none", "none", {}),
+    ]
+    assert [choice.is_variant for choice in chosen.choices] == [False, True, False]
+
+
+def test_a_variant_takes_overrides(path: str) -> None:
+    chosen = load_recipe(path, ["methods.prompt-b.method=prompt", "methods.prompt-b.template=y"])
+    assert chosen.choice("prompt-b").settings == {"template": "y"}
+
+
+@pytest.mark.parametrize("name", ["quickstart", "methods", "multimed"])
+def test_published_recipes_keep_their_digests(name: str) -> None:
+    manifest = json.loads((Path(__file__).parents[2] / "docs" / "results" / name / "manifest.json").read_text())
+    assert Recipe.model_validate(manifest["recipe"]).digest == manifest["recipe_digest"]

@@ -562,3 +562,30 @@ def test_what_a_killed_start_left_is_no_obstacle(world: Path, tmp_path: Path) ->
     for name in (".lock", ".manifest.json.x1y2"):
         (tmp_path / "run" / name).touch()
     assert start_run(recipe(world), tmp_path / "run").num_failed_steps == 0
+
+
+def test_variants_of_a_method_have_rows_and_scores_of_their_own(world: Path, tmp_path: Path) -> None:
+    settings = {"overwrite": {}, "overwrite-slow": {"method": "overwrite", "sleep_s": 0.001}}
+    result = start_run(recipe(world, methods=settings), tmp_path / "run")
+    rows = [row for row in read_rows(result.folder) if row.phase == "after"]
+    assert [row.method for row in rows] == ["overwrite"] * 12 + ["overwrite-slow"] * 12
+    own, other = ({row.versions["method_config"] for row in rows if row.method == name} for name in settings)
+    assert len(own | other) == 2
+    assert "method" not in rows[0].versions
+    assert (rows[-1].versions["method"], rows[-1].versions["method_settings"]) == ("overwrite", '{"sleep_s": 0.001}')
+    assert result.summary.methods == ("overwrite", "overwrite-slow")
+    values = [result.summary.find("answer", "exact", method=name) for name in settings]
+    assert all(score is not None and score.value == 1.0 for score in values)
+
+
+def test_a_run_of_variants_goes_on_where_it_was(world: Path, tmp_path: Path) -> None:
+    settings = {"overwrite-a": {"method": "overwrite"}, "overwrite-b": {"method": "overwrite", "sleep_s": 0.001}}
+    whole = read_rows(start_run(recipe(world, methods=settings), tmp_path / "run").folder)
+    steps = tmp_path / "run" / "steps.jsonl"
+    steps.write_text("".join(steps.read_text().splitlines(keepends=True)[:7]))
+    kept = (tmp_path / "run" / "rows.jsonl").read_text().splitlines(keepends=True)[:28]
+    (tmp_path / "run" / "rows.jsonl").write_text("".join(kept))
+    resumed = read_rows(resume_run(tmp_path / "run").folder)
+    assert [(row.method, row.probe_id, row.raw) for row in resumed] == [
+        (row.method, row.probe_id, row.raw) for row in whole
+    ]

@@ -16,18 +16,19 @@ app = typer.Typer(help="Complete, named run configurations.", no_args_is_help=Tr
 @app.command("list")
 def list_recipes(as_json: AsJson = False) -> None:
     """List the built-in recipes."""
-    from reground.runner.recipe import load_recipe, recipe_names
+    from reground.runner.grid import load_grid
+    from reground.runner.recipe import recipe_names
 
-    recipes = [load_recipe(name) for name in recipe_names()]
+    grids = [load_grid(name) for name in recipe_names()]
     print_records(
         [
             {
-                "name": recipe.name,
-                "model": recipe.model,
-                "methods": list(recipe.methods),
-                "for": recipe.description,
+                "name": grid.name,
+                "model": ", ".join(dict.fromkeys(recipe.model for recipe in grid.runs.values())),
+                "methods": list(next(iter(grid.runs.values())).methods),
+                "for": grid.description,
             }
-            for recipe in recipes
+            for grid in grids
         ],
         as_json=as_json,
     )
@@ -38,12 +39,13 @@ def show_recipe(
     name: Annotated[str, typer.Argument(help="Name of a built-in recipe, or a YAML file.")],
     as_json: AsJson = False,
 ) -> None:
-    """Print a recipe in full, defaults included, as YAML to copy and change."""
+    """Print a recipe in full, defaults included, as YAML to copy and change; of a grid, each of its runs."""
     import yaml
 
-    from reground.runner.recipe import load_recipe
+    from reground.runner.grid import load_grid
 
-    value = load_recipe(name).model_dump(mode="json")
+    grid = load_grid(name)
+    value = (grid.single or grid).model_dump(mode="json")
     if as_json:
         print_json(value)
     else:

@@ -15,8 +15,8 @@ from reground.cli.output import AsJson, print_json, print_records, progress_bar
 if TYPE_CHECKING:
     from reground.evaluation.lenses.base import Lens, LensScore
     from reground.evaluation.results import Summary
+    from reground.runner.grid import Grid
     from reground.runner.plan import Plan
-    from reground.runner.recipe import Recipe
     from reground.runner.run import Progress, RunResult
 
 __all__ = ["Overrides", "Quiet", "app", "carry_out"]
@@ -46,25 +46,30 @@ def start(
     is_quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run a recipe: every method on every edit, before and after, and the scores."""
-    from reground.runner.recipe import load_recipe
+    """Run a recipe, or a grid of them: every method on every edit, before and after, and the scores."""
+    from reground.runner.grid import load_grid, start_grid
 
     rooted = [] if image_root is None else [f"benchmark.image_root={json.dumps(image_root)}"]
-    chosen = load_recipe(recipe, [*(overrides or ()), *rooted])
+    chosen = load_grid(recipe, [*(overrides or ()), *rooted])
     if is_dry:
         if out is not None:
             from reground.runner.run import require_empty
 
             require_empty(out)
-        _print_plan(_plan(chosen), as_json=as_json)
+        _print_plans(chosen, as_json=as_json)
         return
     from reground.runner.executors.registry import open_executor
     from reground.runner.run import start_run
 
     who = open_executor(executor, num_workers)
     folder = out or Path("runs") / chosen.name
+    single = chosen.single
     carry_out(
-        lambda progress: start_run(chosen, folder, on_progress=progress, executor=who),
+        lambda progress: (
+            start_run(single, folder, on_progress=progress, executor=who)
+            if single is not None
+            else start_grid(chosen, folder, on_progress=progress, executor=who)
+        ),
         folder,
         is_quiet=is_quiet,
         as_json=as_json,
@@ -81,11 +86,13 @@ def resume(
 ) -> None:
     """Finish an interrupted run and try failed steps again; what is done is not done again."""
     from reground.runner.executors.registry import open_executor
+    from reground.runner.grid import is_grid_folder, resume_grid
     from reground.runner.run import resume_run
 
     who = open_executor(executor, num_workers)
+    go_on = resume_grid if is_grid_folder(folder) else resume_run
     carry_out(
-        lambda progress: resume_run(folder, on_progress=progress, executor=who),
+        lambda progress: go_on(folder, on_progress=progress, executor=who),
         folder,
         is_quiet=is_quiet,
         as_json=as_json,
@@ -110,11 +117,30 @@ def show(
     from reground.evaluation.lenses.registry import lens_named
 
     chosen = lens_named(lens)
+    _require_one_run(folder, lens)
     scores = _look_through(chosen, folder)
     if as_json:
         print_json([score.model_dump(mode="json") for score in scores])
     else:
         _print_lens(chosen, scores)
+
+
+def _require_one_run(folder: Path, lens: str) -> None:
+    """Nothing, unless the rows are those of several runs.
+
+    Raises:
+        RunDirectoryError: They are.
+    """
+    from reground.errors import RunDirectoryError
+    from reground.runner.grid import is_grid_folder, read_grid
+
+    if is_grid_folder(folder):
+        runs = [str(folder / name) for name in read_grid(folder).runs]
+        raise RunDirectoryError(
+            f"{str(folder)!r} holds a grid of {len(runs)} runs; a lens reads the rows of one.",
+            ", ".join(runs),
+            f"look at one of them, e.g. `reground run show {runs[0]} --lens {lens}`.",
+        )
 
 
 def _look_through(lens: Lens, folder: Path) -> tuple[LensScore, ...]:
@@ -171,33 +197,53 @@ def carry_out(work: Callable[[Progress | None], RunResult], folder: Path, *, is_
             result = work(progress)
     except KeyboardInterrupt:
         hint = ""
-        if (folder / "manifest.json").is_file():
+        if any((folder / name).is_file() for name in ("manifest.json", "grid.json")):
             hint = f" Finished steps are kept: `reground run resume {folder}` goes on from there."
         typer.echo(f"Interrupted.{hint}", err=True)
         raise typer.Exit(130) from None
     _print_summary(result.summary, as_json=as_json)
     typer.echo(f"{result.num_steps} steps are in {result.folder}.", err=True)
     if result.num_failed_steps:
+        rows = sorted(str(path) for path in result.folder.glob("**/rows.jsonl"))
         typer.echo(
             f"{result.num_failed_steps} of {result.num_steps} steps failed; "
-            f"{result.folder / 'rows.jsonl'} says at which stage and why. "
+            f"{', '.join(rows)} {'says' if len(rows) == 1 else 'say'} at which stage and why. "
             f"`reground run resume {result.folder}` tries them again.",
             err=True,
         )
         raise typer.Exit(1)
 
 
-def _plan(recipe: Recipe) -> Plan:
+def _print_plans(grid: Grid, *, as_json: bool) -> None:
+    """What a run will cost, or each run of a grid and all of them together."""
     from reground.runner.plan import check_capabilities, load_workload, make_plan
+    from reground.runner.units import units_of
 
-    check_capabilities(recipe)
-    return make_plan(recipe, load_workload(recipe))
-
-
-def _print_plan(plan: Plan, *, as_json: bool) -> None:
+    for recipe in grid.runs.values():
+        check_capabilities(recipe)
+    plans, num_units = {}, {}
+    for name, recipe in grid.runs.items():
+        workload = load_workload(recipe)
+        plans[name] = make_plan(recipe, workload)
+        num_units[name] = sum(map(len, units_of(name, recipe, workload)))
     if as_json:
-        print_json(plan.model_dump(mode="json"))
+        dumped = {name: plan.model_dump(mode="json") | {"num_units": num_units[name]} for name, plan in plans.items()}
+        print_json({"runs": dumped} if grid.axes else next(iter(dumped.values())))
         return
+    for name, plan in plans.items():
+        if grid.axes:
+            typer.echo(f"[{name}]")
+        _print_plan(plan)
+        typer.echo(f"  units       {num_units[name]:>8} that workers can do beside one another")
+    if grid.axes:
+        typer.echo(
+            f"{len(plans)} runs, {sum(num_units.values())} units: "
+            f"at most {sum(plan.max_tokens for plan in plans.values()):,} tokens"
+        )
+    typer.echo("Nothing was loaded or written.")
+
+
+def _print_plan(plan: Plan) -> None:
     typer.echo(f"{plan.recipe}: model {plan.model} on benchmark {plan.benchmark}")
     at_most = "at most " if plan.num_filter_generations else ""
     typer.echo(f"  {at_most}{plan.num_edits} edits, {plan.num_probes} probes")
@@ -213,4 +259,3 @@ def _print_plan(plan: Plan, *, as_json: bool) -> None:
         f"  in all      {plan.num_generations:>8} outputs of at most {plan.max_new_tokens} tokens: "
         f"at most {plan.max_tokens:,} tokens"
     )
-    typer.echo("Nothing was loaded or written.")

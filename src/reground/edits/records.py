@@ -305,7 +305,7 @@ class Row(Record):
 
     Attributes:
         run: Id of the run.
-        method: Name of the editing method.
+        method: Name of the editing method, or of a variant of it; ``versions`` then has the method and its settings.
         model: Name of the model.
         benchmark: Name of the benchmark.
         schedule: ``single``, ``sequential`` or ``lifelong``.

@@ -103,6 +103,8 @@ class Score(_Limited):
         reason: Why ``value`` is None.
         unscored_reasons: ``num_unscored`` by reason.
         chain_tokens: Token budget of the chains; None: the model's own.
+        num_seeds: Where ``value`` is a mean over runs with several seeds, in how many of them it was scored.
+        seed_sd: Its standard deviation over them; None with fewer than two.
     """
 
     method: str
@@ -120,6 +122,8 @@ class Score(_Limited):
     num_unscored: int
     reason: str | None = None
     unscored_reasons: dict[str, int] = Field(default_factory=dict)
+    num_seeds: int | None = None
+    seed_sd: float | None = None
 
     @model_serializer(mode="wrap")
     def _leave_out_what_is_empty(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -127,7 +131,7 @@ class Score(_Limited):
         for field in ("reason", "unscored_reasons"):
             if not dumped.get(field):
                 dumped.pop(field, None)
-        return _without(dumped, "chain_tokens")
+        return _without(dumped, "chain_tokens", "num_seeds", "seed_sd")
 
 
 class Comparison(_Limited):
@@ -170,7 +174,7 @@ class Example(_Limited):
 
 
 class Summary(Record):
-    """Everything computed from one run's rows.
+    """Everything computed from one run's rows, or from those of a grid of runs.
 
     Attributes:
         schema_version: Version of these fields.
@@ -263,9 +267,9 @@ def read_summary(path: Path) -> Summary:
         raise _damaged(path, misfit_words(Summary, first)) from error
 
 
-def _without(dumped: dict[str, Any], field: str) -> dict[str, Any]:
-    """A dumped record without a field that holds None."""
-    return {name: value for name, value in dumped.items() if name != field or value is not None}
+def _without(dumped: dict[str, Any], *fields: str) -> dict[str, Any]:
+    """A dumped record without those of some fields that hold None."""
+    return {name: value for name, value in dumped.items() if name not in fields or value is not None}
 
 
 def _damaged(path: Path, why: str) -> RunDirectoryError:

@@ -17,6 +17,7 @@ __all__ = ["findings", "markdown_table", "print_summary", "terminal_tables"]
 
 _Unit = Literal["share", "signed", "seconds", "bytes"]
 _NONE = "–"
+_SPREAD: dict[_Unit, _Unit] = {"signed": "share"}
 _MAX_QUOTED = 400
 _FAILURES = ("collapse", "dissonance_explicit", "dissonance_implicit", "ignored", "wrong")
 _IN_WORDS = {
@@ -111,7 +112,8 @@ def print_summary(summary: Summary, console: Console | None = None, *, stratum: 
 def terminal_tables(summary: Summary, *, stratum: str = "all", width: int = 120) -> list[Table]:
     """Three tables per model, benchmark, schedule and checkpoint, one row per method; more where it is narrow.
 
-    Under each figure stands its interval. A figure that was not measured is a dash; its reason is in the summary.
+    Under each figure stands its interval, or the standard deviation if it is a mean over seeds. A figure that was not
+    measured is a dash; its reason is in the summary.
 
     Args:
         summary: What to show.
@@ -171,7 +173,7 @@ def _table(heading: str, methods: Sequence[str], columns: Sequence[_Column]) -> 
 
 
 def markdown_table(summary: Summary, *, stratum: str = "all") -> str:
-    """The same tables as Markdown, each cell holding the figure and its interval."""
+    """The same tables as Markdown, each cell holding the figure and its interval or deviation."""
     index = _index(summary, stratum)
     lines: list[str] = []
     for setting, methods in _settings(summary).items():
@@ -235,6 +237,8 @@ def _cell(score: Score | None, figure: _Figure) -> Text:
     cell = Text(_number(score.value, figure.unit))
     if score.low is not None and score.high is not None:
         cell.append(f"\n[{_number(score.low, figure.unit)}, {_number(score.high, figure.unit)}]", style="dim")
+    elif score.seed_sd is not None:
+        cell.append(f"\n±{_number(score.seed_sd, _SPREAD.get(figure.unit, figure.unit))}", style="dim")
     return cell
 
 

@@ -10,11 +10,11 @@ from reground.benchmarks.base import Benchmark, Card, HasCompanions, NeedsImages
 from reground.benchmarks.registry import is_folder_name, open_benchmark
 from reground.benchmarks.validation import find_image_defects
 from reground.edits.records import Edit, Probe, Record
-from reground.errors import CapabilityError, InputError
+from reground.errors import CapabilityError, InputError, RecipeError
 from reground.methods.registry import METHODS, create_config, find_artifact, method_entry
 from reground.models.base import probe_query
 from reground.models.registry import check_placement, model_entry
-from reground.runner.recipe import Recipe
+from reground.runner.recipe import MethodChoice, Recipe
 from reground.runner.schedules import probed_edits, schedule_steps
 
 __all__ = [
@@ -77,7 +77,7 @@ class MethodPlan(Record):
     """What one method will cost.
 
     Attributes:
-        method: Its name.
+        method: Its name, or that of a variant of it.
         num_steps: Steps; each goes into the journal by itself.
         num_applied: Edits put in force, counting one again whenever a chain is made anew.
         num_generations: Outputs.
@@ -127,7 +127,7 @@ def check_capabilities(recipe: Recipe) -> None:
 
     Raises:
         UnknownNameError: No such method or model.
-        RecipeError: A setting of a method does not fit.
+        RecipeError: A setting of a method, or the name of a variant, does not fit.
         InputError: A number format or a device was given for a model without weights.
         CapabilityError: A method needs what the model does not offer; names the methods that would work. Or the
             protocol limits chains, and the model cannot.
@@ -143,7 +143,9 @@ def check_capabilities(recipe: Recipe) -> None:
             "null for the model's own chain, 0 for none",
             "leave it out, or load weights instead, e.g. --set model=hf:ORG/NAME.",
         )
-    for name, settings in recipe.methods.items():
+    for choice in recipe.choices:
+        name, settings = choice.method, choice.settings
+        _require_own_name(choice)
         create_config(name, settings)
         missing = method_entry(name).needs - offered
         if missing:
@@ -154,6 +156,20 @@ def check_capabilities(recipe: Recipe) -> None:
                 f"choose one of them, or to use {name!r} load weights instead, e.g. --set model=hf:ORG/NAME.",
             )
         find_artifact(name, settings, recipe.model)
+
+
+def _require_own_name(choice: MethodChoice) -> None:
+    """Nothing, unless a method goes by the name of another one, which every table would then misname.
+
+    Raises:
+        RecipeError: It does.
+    """
+    if choice.is_variant and choice.name in METHODS:
+        raise RecipeError(
+            f"a variant of the method {choice.method!r} was called {choice.name!r}, which is another method.",
+            "a name that no method has",
+            f"call it e.g. '{choice.method}-2'.",
+        )
 
 
 def load_workload(recipe: Recipe, benchmark: Benchmark | None = None) -> Workload:
@@ -205,7 +221,7 @@ def make_plan(recipe: Recipe, workload: Workload) -> Plan:
     num_candidates = len(workload.edits) if recipe.benchmark.zero_shot_filter else 0
     workload = workload.only(edit.id for edit in workload.edits[: recipe.benchmark.limit])
     asked = [probe for edit in workload.edits for probe in workload.probes[edit.id]]
-    methods = tuple(_method_plan(recipe, workload, name) for name in recipe.methods)
+    methods = tuple(_method_plan(recipe, workload, choice) for choice in recipe.choices)
     probed = probed_edits(recipe.schedule, workload.edits, recipe.seed)
     num_reference = _num_distinct([probe for edit in probed for probe in workload.probes[edit.id]])
     num_reference += recipe.protocol.belief_samples * len(probed)
@@ -225,8 +241,9 @@ def make_plan(recipe: Recipe, workload: Workload) -> Plan:
     )
 
 
-def _method_plan(recipe: Recipe, workload: Workload, method: str) -> MethodPlan:
-    anew = [method] if method_entry(method).chain == "anew" else []
+def _method_plan(recipe: Recipe, workload: Workload, choice: MethodChoice) -> MethodPlan:
+    method = choice.name
+    anew = [method] if method_entry(choice.method).chain == "anew" else []
     steps = schedule_steps(recipe.schedule, [method], workload.edits, seed=recipe.seed, anew=anew)
     alone = [step.edit.id for step in steps if step.order is None]
     put = alone + [one.edit.id for step in steps for one in step.probed]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,11 +20,27 @@ from reground.edits.misfits import accepted_words, fields_at, kind_of, rename_hi
 from reground.edits.records import Record, content_id
 from reground.errors import RecipeError, UnknownNameError
 from reground.evaluation.protocol import ProtocolSettings
-from reground.runner.schedules import Lifelong, Schedule, Sequential
+from reground.runner.schedules import REFERENCE, Lifelong, Schedule, Sequential
 
-__all__ = ["BenchmarkChoice", "Recipe", "load_recipe", "read_settings", "recipe_names"]
+__all__ = [
+    "GRID_AXES",
+    "BenchmarkChoice",
+    "MethodChoice",
+    "Recipe",
+    "load_recipe",
+    "read_recipe",
+    "read_settings",
+    "recipe_names",
+    "recipe_of",
+]
+
+#: Keys that make a recipe a grid, and what each gives several of.
+GRID_AXES: Mapping[str, str] = {"models": "model", "benchmarks": "benchmark", "seeds": "seed"}
+_SINGLE_OF_AXIS = {**GRID_AXES, **{single: axis for axis, single in GRID_AXES.items()}}
 
 _METHODS = "a list of method names, or a mapping of each to its settings"
+_METHOD_KEY = "method"
+_IS_VARIANT = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_+-]*$")
 _IS_RUN = re.compile(r"^benchmark\s*:", re.MULTILINE)
 _CHAINS: Mapping[Any, type[Sequential] | type[Lifelong]] = {"sequential": Sequential, "lifelong": Lifelong}
 _Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
@@ -56,6 +73,26 @@ class BenchmarkChoice(Record):
         return {"name": value} if isinstance(value, str) else value
 
 
+@dataclass(frozen=True)
+class MethodChoice:
+    """A method and its settings, under the name that the rows of a run give it.
+
+    Attributes:
+        name: That name: the method's own, or that of a variant.
+        method: The registered name.
+        settings: Fields of the method's config that differ from its defaults.
+    """
+
+    name: str
+    method: str
+    settings: Mapping[str, Any]
+
+    @property
+    def is_variant(self) -> bool:
+        """Whether the method goes by another name than its own."""
+        return self.name != self.method
+
+
 class Recipe(Record):
     """Everything that decides what a run computes.
 
@@ -64,7 +101,8 @@ class Recipe(Record):
         description: What the run is for, in a sentence.
         model: Name of the model, e.g. ``phantom-med`` or ``hf:ORG/NAME``.
         benchmark: What is edited and asked.
-        methods: Settings by method name; a list of names stands for their defaults.
+        methods: Settings by method name; a list of names stands for their defaults. A variant of a method has a name
+            of its own, and the method's in its settings: ``ft-long: {method: ft, num_steps: 100}``.
         schedule: ``single``: edit, probe, restore. ``sequential`` and ``lifelong``: chains of edits; the name alone
             stands for their defaults.
         seed: From which the seed of every step follows.
@@ -98,6 +136,19 @@ class Recipe(Record):
             methods = {name: {} if settings is None else settings for name, settings in methods.items()}
         return value if methods is None else {**value, "methods": methods}
 
+    @field_validator("methods")
+    @classmethod
+    def _check_variants(cls, value: dict[str, dict[str, Any]]) -> dict[str, dict[str, Any]]:
+        for name, settings in value.items():
+            if _METHOD_KEY not in settings:
+                continue
+            method = settings[_METHOD_KEY]
+            if not isinstance(method, str) or not method:
+                raise ValueError(f"in {name}, the name of a method as its {_METHOD_KEY}")
+            if name == REFERENCE or not _IS_VARIANT.match(name):
+                raise ValueError(f"names of letters, digits, _, + and -, other than {REFERENCE!r}")
+        return value
+
     @field_validator("schedule", mode="before")
     @classmethod
     def _read_schedule(cls, value: Any) -> Any:
@@ -111,6 +162,17 @@ class Recipe(Record):
             return kind.model_validate(fields)
         except ValidationError as error:
             raise ValueError(_chain_words(kind, error)) from error
+
+    @property
+    def choices(self) -> tuple[MethodChoice, ...]:
+        """The methods in order, each under its name here."""
+        return tuple(self.choice(name) for name in self.methods)
+
+    def choice(self, name: str) -> MethodChoice:
+        """What goes by a name in ``methods``."""
+        settings = dict(self.methods[name])
+        method = settings.pop(_METHOD_KEY, name)
+        return MethodChoice(name, method, settings)
 
     @property
     def digest(self) -> str:
@@ -150,7 +212,25 @@ def load_recipe(name_or_path: str, overrides: Iterable[str] = ()) -> Recipe:
 
     Raises:
         UnknownNameError: No such recipe.
-        RecipeError: The file cannot be read, a key is unknown, or a value does not fit.
+        RecipeError: The file cannot be read, a key is unknown, a value does not fit, or it is a grid.
+    """
+    value = read_recipe(name_or_path, overrides)
+    axes = [axis for axis in GRID_AXES if axis in value]
+    if axes:
+        raise RecipeError(
+            f"recipe {name_or_path!r} is a grid: it has {', '.join(axes)}.",
+            "a recipe of one run",
+            f"choose one, e.g. --set {GRID_AXES[axes[0]]}=..., or run all with `reground run start {name_or_path}`.",
+        )
+    return recipe_of(value, name_or_path)
+
+
+def read_recipe(name_or_path: str, overrides: Iterable[str] = ()) -> dict[str, Any]:
+    """What a recipe says, its overrides applied and nothing else of it checked; see ``load_recipe``.
+
+    Raises:
+        UnknownNameError: No such recipe.
+        RecipeError: The file or an override cannot be read.
     """
     source, text = _read_source(name_or_path)
     value = _parse_yaml(text, source, "recipe")
@@ -162,6 +242,15 @@ def load_recipe(name_or_path: str, overrides: Iterable[str] = ()) -> Recipe:
         )
     for override in overrides:
         _apply_override(value, override)
+    return value
+
+
+def recipe_of(value: Mapping[str, Any], source: str) -> Recipe:
+    """The recipe that what was read stands for.
+
+    Raises:
+        RecipeError: A key is unknown, or a value does not fit.
+    """
     try:
         return Recipe.model_validate(value)
     except ValidationError as error:
@@ -213,6 +302,12 @@ def _apply_override(value: dict[str, Any], override: str) -> None:
             "key=value, e.g. --set benchmark.limit=20",
             "write it so.",
         )
+    benchmarks = value.get("benchmarks")
+    if parts[0] == "benchmark" and len(parts) > 1 and isinstance(benchmarks, list):
+        value["benchmarks"] = [_with_override(benchmark, override) for benchmark in benchmarks]
+        return
+    if len(parts) == 1:  # a grid's axis stands in the place of the one value, and the other way round
+        value.pop(_SINGLE_OF_AXIS.get(parts[0], ""), None)
     place: Any = value
     for part in parts[:-1]:
         if isinstance(place.get(part), str) and part == "benchmark":
@@ -231,6 +326,13 @@ def _apply_override(value: dict[str, Any], override: str) -> None:
                 "drop what follows it.",
             )
     place[parts[-1]] = _parse_yaml(text, override, "override")
+
+
+def _with_override(benchmark: Any, override: str) -> Any:
+    """One benchmark of a grid with an override for each of them."""
+    changed = {"benchmark": dict(benchmark) if isinstance(benchmark, dict) else benchmark}
+    _apply_override(changed, override)
+    return changed["benchmark"]
 
 
 def _chain_words(kind: type[Record], error: ValidationError) -> str:

@@ -18,11 +18,11 @@ from reground.benchmarks.base import Benchmark
 from reground.benchmarks.registry import absolute_name
 from reground.edits.cache import max_bytes
 from reground.edits.files import write_atomically, write_records
-from reground.edits.records import Row
+from reground.edits.records import Row, content_id
 from reground.errors import ArtifactError, RunDirectoryError, WorkerError
 from reground.evaluation.results import Summary, write_summary
 from reground.evaluation.scores import summarise
-from reground.methods.registry import find_artifact, method_entry
+from reground.methods.registry import find_artifact
 from reground.models.base import Model
 from reground.runner.chain_state import STATES_FOLDER
 from reground.runner.executors.base import Executor
@@ -38,8 +38,8 @@ from reground.runner.manifest import (
 from reground.runner.output_cache import LIMIT_VARIABLE
 from reground.runner.plan import Companion, Workload, check_capabilities, load_workload
 from reground.runner.recipe import Recipe
-from reground.runner.schedules import REFERENCE, Step, chain_orders, probed_edits, reference_steps, schedule_steps
-from reground.runner.together import AskedTogether
+from reground.runner.schedules import REFERENCE, chain_orders
+from reground.runner.units import steps_of, units_of
 from reground.runner.versions import collect_versions
 from reground.runner.work import Done, Job, Unit, changed, loader_of, require_offered
 from reground.runner.zero_shot import ZeroShotRecord, ask_zero_shot
@@ -52,6 +52,7 @@ __all__ = [
     "TAGS_FILE",
     "Progress",
     "RunResult",
+    "continue_runs",
     "require_empty",
     "resume_run",
     "resume_runs",
@@ -65,8 +66,6 @@ PROBES_FILE = "probes.jsonl"
 SUMMARY_FILE = "summary.json"
 TAGS_FILE = "tags.json"
 
-#: Edits that stand alone and are done in a row by one worker.
-_BLOCK = 25
 #: Times a unit may lose its worker before the run is given up.
 _MAX_LOSSES = 3
 
@@ -131,24 +130,70 @@ def start_runs(
     Raises:
         RegroundError: See ``start_run``; no step of any of them has been done then.
     """
-    loaded: dict[tuple[str | None, ...], Model] = {}
-    max_bytes(LIMIT_VARIABLE)  # a mistake in it should show before anything is written
-    for folder, recipe in recipes.items():
+    for folder in recipes:
         require_empty(folder)
-        check_capabilities(recipe)
+    return continue_runs(recipes, benchmark=benchmark, load=load, on_progress=on_progress, executor=executor)
+
+
+def continue_runs(
+    recipes: Mapping[Path, Recipe],
+    *,
+    benchmark: Benchmark | None = None,
+    load: Callable[[], Model] | None = None,
+    on_progress: Progress | None = None,
+    executor: Executor | None = None,
+) -> list[RunResult]:
+    """Start those of several runs that have not begun and finish the others, their steps shared among the same workers.
+
+    Args:
+        recipes: By directory.
+        benchmark, load, on_progress, executor: See ``start_run``.
+
+    Raises:
+        RegroundError: See ``start_run`` and ``resume_run``; no step of any of them has been done then.
+        RunDirectoryError: A run that has begun is by another recipe.
+    """
+    max_bytes(LIMIT_VARIABLE)  # a mistake in it should show before anything is written
+    begun = {folder for folder in recipes if (folder / MANIFEST_FILE).is_file()}
+    for folder, recipe in recipes.items():
+        if folder in begun:
+            _require_same_recipe(folder, recipe)
+        else:
+            check_capabilities(recipe)
+    loaded: dict[tuple[str | None, ...], Model] = {}
+    workloads: dict[str, Workload] = {}
+    held: list[tuple[Job, Model]] = []
     with ExitStack() as stack:
         runs = []
         for folder, recipe in recipes.items():
+            if folder in begun:
+                runs.append(stack.enter_context(_reopened(folder, benchmark, load)))
+                continue
             recipe = recipe.placed
             choice = (recipe.model, recipe.dtype, recipe.device)
-            workload = load_workload(recipe, benchmark)
+            data = content_id("w", [recipe.model, recipe.benchmark.model_dump(mode="json")])
+            if data not in workloads:
+                workloads[data] = load_workload(recipe, benchmark)
             if choice not in loaded:
+                held.clear()
                 loaded.clear()  # one model at a time
                 loaded[choice] = (load or loader_of(recipe))()
-            begun = _begin(folder, recipe, workload, load, loaded[choice], benchmark is not None, on_progress)
-            runs.append(stack.enter_context(begun))
-        held = [(runs[-1].job, loaded.popitem()[1])]
+            run = _begin(folder, recipe, workloads[data], load, loaded[choice], benchmark is not None, on_progress)
+            runs.append(stack.enter_context(run))
+            held = [(runs[-1].job, loaded[choice])]
+        loaded.clear()
         return _finish(runs, executor or InlineExecutor(), on_progress, held)
+
+
+def _require_same_recipe(folder: Path, recipe: Recipe) -> None:
+    """Nothing, if the run in a directory is by this recipe.
+
+    Raises:
+        RunDirectoryError: It is by another.
+    """
+    found = read_manifest(folder).recipe
+    if found.digest != recipe.digest:
+        raise changed(folder, "recipe", found.digest, recipe.digest)
 
 
 def resume_run(
@@ -354,14 +399,16 @@ class _Run:
         }
         self.job = Job(folder, manifest, workload, versions, load)
         self._journal = Journal(folder)
-        steps = self._steps()
+        steps = steps_of(manifest.recipe, workload)
         failures = _failures(folder) if self._journal.finished else []
         again = _failed_alone(failures)
         self._finished = {
             step.key for step in steps if step.key in self._journal.finished and (step.method, step.index) not in again
         }
         self.num_steps = len(steps)
-        self._references, self._others = self._units(steps, _dropped(failures))
+        self._references, self._others = units_of(
+            self.id, manifest.recipe, workload, finished=frozenset(self._finished), dropped=_dropped(failures)
+        )
         self._num_references_out = 0
 
     @property
@@ -440,70 +487,17 @@ class _Run:
         write_summary(summary, self.folder / SUMMARY_FILE)
         return summary
 
-    def _steps(self) -> list[Step]:
-        recipe, edits = self._manifest.recipe, self._workload.edits
-        return [
-            *reference_steps(probed_edits(recipe.schedule, edits, recipe.seed)),
-            *schedule_steps(
-                recipe.schedule,
-                recipe.methods,
-                edits,
-                seed=recipe.seed,
-                anew=[name for name in recipe.methods if method_entry(name).chain == "anew"],
-            ),
-        ]
-
-    def _units(
-        self, steps: Sequence[Step], dropped: Mapping[tuple[str, int | None], frozenset[str]]
-    ) -> tuple[list[Unit], list[Unit]]:
-        """What is left to do: first of the unedited model, then of all else."""
-        finished = frozenset(self._finished)
-        together = AskedTogether.of(self._manifest.recipe, self._workload)
-        chains: dict[tuple[str, int | None], list[Step]] = {}
-        alone: dict[str, list[Step]] = {}
-        for step in steps:
-            if step.order is not None:
-                chains.setdefault((step.method, step.order), []).append(step)
-            elif step.key not in finished:
-                alone.setdefault(step.method, []).append(step)
-        references: list[Unit] = []
-        others: list[Unit] = []
-        for method in (REFERENCE, *self._manifest.recipe.methods):
-            for block in _blocks(alone.get(method, []), together):
-                (references if method == REFERENCE else others).append(Unit(self.id, method, block))
-            others += [
-                Unit(
-                    self.id, f"{method}, order {order}", tuple(chain), finished, dropped.get((name, order), frozenset())
-                )
-                for (name, order), chain in chains.items()
-                if name == method and any(step.key not in finished for step in chain)
-            ]
-        return references, others
-
-
-def _blocks(steps: Sequence[Step], together: AskedTogether) -> Iterator[tuple[Step, ...]]:
-    """Steps that stand alone in blocks of about ``_BLOCK``; edits that are asked about together stay together."""
-    block: list[Step] = []
-    for step in steps:
-        group = together.group(step.index, step.edit)
-        if len(block) >= _BLOCK and (group is None or group.start == step.index):
-            yield tuple(block)
-            block = []
-        block.append(step)
-    if block:
-        yield tuple(block)
-
 
 def _fit_seconds(recipe: Recipe) -> dict[str, float]:
-    """What training took, for each method that was trained and whose artifact is still there to say so."""
+    """What training took of each method that was trained and whose artifact is still there, by name in the recipe."""
     found = {}
-    for name, settings in recipe.methods.items():
+    for choice in recipe.choices:
         try:
-            artifact = find_artifact(name, settings, recipe.model)
+            artifact = find_artifact(choice.method, choice.settings, recipe.model)
         except ArtifactError:  # the steps that needed it are done
             continue
         if artifact is not None:
-            found[name] = artifact.fit_s
+            found[choice.name] = artifact.fit_s
     return found
 
 

@@ -9,6 +9,7 @@ never sees a probe.
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -218,10 +219,18 @@ class Worker:
             if step.method == REFERENCE:
                 continue
             if step.method not in self._editors:
-                self._editors[step.method] = create_editor(step.method, self._recipe.methods[step.method])
+                self._editors[step.method] = self._create_editor(step.method)
             is_checked = step.order is None or step.is_last
             if is_checked and self._gives_logits and step.edit.id not in self._fingerprints:
                 self._fingerprints[step.edit.id] = self._fingerprint(step.edit)
+
+    def _create_editor(self, name: str) -> Editor:
+        choice = self._recipe.choice(name)
+        return create_editor(choice.method, choice.settings)
+
+    def _method(self, step: Step) -> str:
+        """The registered name of a step's method, whatever the variant is called."""
+        return self._recipe.choice(step.method).method
 
     @property
     def _gives_logits(self) -> bool:
@@ -306,7 +315,7 @@ class Worker:
         """
         group = self._together.group(step.index, step.edit) if step.order is None else None
         is_single = self._recipe.schedule == "single"  # else the steps of a method are counted in another way
-        can_be = step.method == REFERENCE or (is_single and method_entry(step.method).asks_the_original)
+        can_be = step.method == REFERENCE or (is_single and method_entry(self._method(step)).asks_the_original)
         if group is None or not can_be or (step.method, group) in self._asked:
             return
         self._asked.add((step.method, group))
@@ -400,7 +409,7 @@ class Worker:
             self._reload(last)
         states = ChainStates(self._folder, last.method, last.order or 0)
         method = last.method
-        chain = EditChain(self._editors[method], self._model, method_entry(method).chain)
+        chain = EditChain(self._editors[method], self._model, method_entry(self._method(last)).chain)
         dropped = set(unit.dropped)
         num_done = len(unit.steps) - len(pending)
         written = time.monotonic()
@@ -618,7 +627,7 @@ class Worker:
 
     def _step_seed(self, step: Step) -> int:
         """That of the edit, or of a chain whose edits are put in force together: the same at each of its steps."""
-        if step.order is None or method_entry(step.method).chain != "anew":
+        if step.order is None or method_entry(self._method(step)).chain != "anew":
             return self._seed(step.edit)
         return int(hashlib.sha256(f"{self._recipe.seed}/chain/{step.order}".encode()).hexdigest()[:8], 16) >> 1
 
@@ -698,18 +707,20 @@ class Worker:
             failure=failure,
         )
 
-    def _versions_of(self, method: str) -> dict[str, str]:
-        if method == REFERENCE:
+    def _versions_of(self, name: str) -> dict[str, str]:
+        if name == REFERENCE:
             return self._versions
-        if method not in self._method_versions:
-            settings = self._recipe.methods[method]
-            config = create_config(method, settings)
-            found = {"method_config": content_id("c", [method, config.model_dump(mode="json")])}
-            artifact = find_artifact(method, settings, self._recipe.model)
+        if name not in self._method_versions:
+            choice = self._recipe.choice(name)
+            config = create_config(choice.method, choice.settings)
+            found = {"method_config": content_id("c", [choice.method, config.model_dump(mode="json")])}
+            artifact = find_artifact(choice.method, choice.settings, self._recipe.model)
             if artifact is not None:
                 found["method_artifact"] = artifact.id
-            self._method_versions[method] = {**self._versions, **found}
-        return self._method_versions[method]
+            if choice.is_variant:
+                found |= {"method": choice.method, "method_settings": json.dumps(choice.settings, sort_keys=True)}
+            self._method_versions[name] = {**self._versions, **found}
+        return self._method_versions[name]
 
 
 class Workplace:
@@ -770,7 +781,7 @@ def require_offered(recipe: Recipe, model: Model) -> None:
     Raises:
         CapabilityError: It does not offer what a method of the recipe needs.
     """
-    for name in recipe.methods:
+    for name in dict.fromkeys(choice.method for choice in recipe.choices):
         missing = method_entry(name).needs - model.capabilities
         if missing:
             raise CapabilityError(
