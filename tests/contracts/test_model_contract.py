@@ -279,7 +279,7 @@ def test_decoding_settings_out_of_range_are_refused(tiny_model: HfModel, setting
 )
 def test_what_cannot_be_asked_is_refused(tiny_model: HfModel, query: Query, target: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
-        tiny_model.score([query], [target.format(image_token=tiny_model._image_token)])
+        tiny_model.score([query], [target.format(image_token=tiny_model.chat.image_token)])
 
 
 def test_queries_and_targets_must_pair_up(tiny_model: HfModel) -> None:
