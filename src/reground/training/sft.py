@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -37,6 +37,7 @@ class _Batches:
     setting: PolicySetting
     seed: int
     batch_size: int
+    _latest: dict[int, list[PolicySample]] = field(default_factory=dict)
 
     def __call__(self, rows: Sequence[Mapping[str, int]]) -> dict[str, torch.Tensor]:
         samples = [one for row in rows for one in self._samples(row["step"])]
@@ -51,12 +52,19 @@ class _Batches:
 
     def _samples(self, step: int) -> list[PolicySample]:
         group, place = divmod(step, _STEPS_TOGETHER)
-        count = _STEPS_TOGETHER * self.batch_size
-        drawn = [policy_sample(self.seed, group * count + position, self.setting) for position in range(count)]
-        drawn.sort(key=_length)
+        drawn = self._drawn(group)
         order = random.Random(f"batches/{self.seed}/{group}").sample(range(_STEPS_TOGETHER), _STEPS_TOGETHER)
         start = order[place] * self.batch_size
         return drawn[start : start + self.batch_size]
+
+    def _drawn(self, group: int) -> list[PolicySample]:
+        """The samples of the steps of a group, the shortest first; those of the last group asked for are kept."""
+        if group not in self._latest:
+            count = _STEPS_TOGETHER * self.batch_size
+            drawn = [policy_sample(self.seed, group * count + position, self.setting) for position in range(count)]
+            self._latest.clear()
+            self._latest[group] = sorted(drawn, key=_length)
+        return self._latest[group]
 
 
 def _length(one: PolicySample) -> int:
