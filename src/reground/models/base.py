@@ -24,6 +24,7 @@ __all__ = [
     "Output",
     "Query",
     "TargetScore",
+    "by_query",
     "check_decoding",
     "probe_query",
 ]
@@ -107,6 +108,20 @@ def check_decoding(max_new_tokens: int, num_samples: int, temperature: float) ->
             "at least one token, at least one sample, a temperature of 0 or more",
             "correct the decoding settings.",
         )
+
+
+def by_query(outputs: Sequence[Output], num_drawn: int, num_samples: int) -> list[list[Output]]:
+    """Outputs in the order of queries and samples, ``num_samples`` for each query.
+
+    Args:
+        outputs: ``num_drawn`` of each query, one query after the other.
+        num_drawn: 1 where all samples are equal, else ``num_samples``.
+        num_samples: How many are wanted.
+    """
+    return [
+        [outputs[start + sample % num_drawn] for sample in range(num_samples)]
+        for start in range(0, len(outputs), num_drawn)
+    ]
 
 
 class Output(Record):

@@ -20,7 +20,7 @@ from reground.chat.reply import ChatReply, read_reply
 from reground.edits.images import open_image, scaled_down
 from reground.edits.records import ImageRef
 from reground.errors import CapabilityError, EndpointError, InputError, nearest
-from reground.models.base import Capability, Delimiters, ModelInfo, Output, Query, TargetScore, check_decoding
+from reground.models.base import Capability, Delimiters, ModelInfo, Output, Query, TargetScore, by_query, check_decoding
 from reground.models.endpoint.cache import ReplyCache, max_cache_bytes, reply_cache_path
 from reground.models.endpoint.spec import EndpointSpec, parse_spec
 from reground.models.prompts import prompt_text
@@ -139,10 +139,7 @@ class EndpointModel:
             self._output(reply, queries[position // num_drawn], max_new_tokens)
             for position, reply in enumerate(replies)
         ]
-        return [
-            [outputs[index * num_drawn + sample % num_drawn] for sample in range(num_samples)]
-            for index in range(len(queries))
-        ]
+        return by_query(outputs, num_drawn, num_samples)
 
     def score(self, queries: Sequence[Query], targets: Sequence[str]) -> list[TargetScore]:
         """Nothing: a chat endpoint does not score a given text.

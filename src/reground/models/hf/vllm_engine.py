@@ -19,7 +19,16 @@ from transformers import AutoConfig, GenerationConfig
 
 from reground.edits.images import image_key, open_image, scaled_down
 from reground.errors import CapabilityError, InputError, ModelError, RegroundError
-from reground.models.base import Capability, Delimiters, ModelInfo, Output, Query, TargetScore, check_decoding
+from reground.models.base import (
+    Capability,
+    Delimiters,
+    ModelInfo,
+    Output,
+    Query,
+    TargetScore,
+    by_query,
+    check_decoding,
+)
 from reground.models.hf.chat_format import ChatFormat, end_ids_of, rendered
 from reground.models.hf.checkpoint import folder_revision, read_delimiters, resolve_source
 from reground.models.hf.family import family_of
@@ -165,10 +174,7 @@ class VllmModel:
                 )
         replies = self._engine.generate(prompts, settings, use_tqdm=False) if prompts else []
         outputs = [self._output(reply.outputs[0], opening) for reply, opening in zip(replies, begun, strict=True)]
-        return [
-            [outputs[index * num_drawn + sample % num_drawn] for sample in range(num_samples)]
-            for index in range(len(queries))
-        ]
+        return by_query(outputs, num_drawn, num_samples)
 
     def score(self, queries: Sequence[Query], targets: Sequence[str]) -> list[TargetScore]:
         """Nothing: the engine is asked for answers alone.
