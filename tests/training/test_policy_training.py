@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,24 @@ def test_a_policy_of_other_weights_is_refused(trained: Path, one_tiny_model: HfM
         one_tiny_model.text_layers[0].self_attn.q_proj.weight.add_(1e-3)
     with pytest.raises(ArtifactError, match="not those it was trained for"):
         load_policy(one_tiny_model, trained, PolicyCard.read(trained))
+
+
+def test_a_policy_is_known_again_until_its_files_or_the_weights_below_it_change(
+    trained: Path, one_tiny_model: HfModel, tmp_path: Path
+) -> None:
+    folder = tmp_path / "policy"
+    shutil.copytree(trained, folder)
+    policy = load_policy(one_tiny_model, folder, PolicyCard.read(folder))
+    assert policy.is_of(one_tiny_model, folder)
+    assert not policy.is_of(one_tiny_model, trained)
+    (folder / "policy.json").touch()
+    assert not policy.is_of(one_tiny_model, folder)
+    policy = load_policy(one_tiny_model, folder, PolicyCard.read(folder))
+    with torch.no_grad():
+        one_tiny_model.text_layers[0].self_attn.q_proj.weight.mul_(1)
+    assert not policy.is_of(one_tiny_model, folder)
+    shutil.rmtree(folder)
+    assert not policy.is_of(one_tiny_model, folder)
 
 
 def test_reinforcement_goes_on_from_a_policy_and_logs_every_term(

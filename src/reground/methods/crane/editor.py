@@ -18,6 +18,7 @@ from reground.methods.crane.model import CraneModel
 from reground.methods.crane.percept import ask_percepts
 from reground.methods.edited import SavedEdit
 from reground.models.base import Capability, Model
+from reground.training.policy_card import PolicyCard
 
 if TYPE_CHECKING:
     from reground.methods.crane.policy import Policy
@@ -126,14 +127,19 @@ class CraneEditor(CranePromptEditor):
 
     def __init__(self, name: str, config: CraneConfig) -> None:
         super().__init__(name, config)
+        self._latest: Policy | None = None
 
     def _policy(self, model: Model, config: CranePromptConfig) -> Policy | None:
+        """The adapter; that of the edit before if neither its files nor the model's weights have changed since."""
         assert isinstance(config, CraneConfig)
         if config.policy == "none":
             return None
         from reground.methods.crane.policy import load_policy  # torch is loaded once there is an adapter
-        from reground.methods.crane.policy_files import find_policy
+        from reground.methods.crane.policy_files import policy_folder
         from reground.methods.weight_edit import weights_of
 
-        folder, card = find_policy(self.name, config, model.info.name)
-        return load_policy(weights_of(model, self.needs, self.name), folder, card)
+        weights = weights_of(model, self.needs, self.name)
+        folder = policy_folder(self.name, config, model.info.name)
+        if self._latest is None or not self._latest.is_of(weights, folder):
+            self._latest = load_policy(weights, folder, PolicyCard.read(folder))
+        return self._latest

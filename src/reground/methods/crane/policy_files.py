@@ -12,7 +12,7 @@ from reground.training.policy_card import CARD_FILE, PolicyCard
 if TYPE_CHECKING:
     from reground.methods.crane.config import CraneConfig
 
-__all__ = ["find_policy", "shipped_policy"]
+__all__ = ["find_policy", "policy_folder", "shipped_policy"]
 
 
 def shipped_policy(policy: str, model_name: str) -> Path:
@@ -20,8 +20,8 @@ def shipped_policy(policy: str, model_name: str) -> Path:
     return Path(str(resources.files("reground") / "methods" / "artifacts" / "crane" / model_name / policy))
 
 
-def find_policy(method: str, config: CraneConfig, model_name: str) -> tuple[Path, PolicyCard]:
-    """Folder and card of the adapter that the settings name.
+def policy_folder(method: str, config: CraneConfig, model_name: str) -> Path:
+    """Folder of the adapter that the settings name; nothing in it is read.
 
     Args:
         method: Registered name of the method, for messages.
@@ -29,10 +29,10 @@ def find_policy(method: str, config: CraneConfig, model_name: str) -> tuple[Path
         model_name: Name of the model.
 
     Raises:
-        ArtifactError: None ships for the model, or the folder that is named holds none.
+        ArtifactError: None ships for the model.
     """
     if config.artifact is not None:
-        return Path(config.artifact), PolicyCard.read(Path(config.artifact))
+        return Path(config.artifact)
     folder = shipped_policy(config.policy, model_name)
     if not (folder / CARD_FILE).is_file():
         raise ArtifactError(
@@ -41,4 +41,17 @@ def find_policy(method: str, config: CraneConfig, model_name: str) -> tuple[Path
             "artifact=DIR with a folder that `reground train` wrote; or the method 'crane-prompt', which needs none",
             "run `reground train sft crane-sft --out DIR`, then set artifact=DIR.",
         )
+    return folder
+
+
+def find_policy(method: str, config: CraneConfig, model_name: str) -> tuple[Path, PolicyCard]:
+    """Folder and card of the adapter that the settings name.
+
+    Args:
+        method, config, model_name: As in ``policy_folder``.
+
+    Raises:
+        ArtifactError: None ships for the model, or the folder that is named holds none.
+    """
+    folder = policy_folder(method, config, model_name)
     return folder, PolicyCard.read(folder)
