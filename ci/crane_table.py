@@ -1,8 +1,8 @@
-"""Print a table of the figures that `crane` is judged by, from the summaries of finished runs.
+"""The figures that `crane` is judged by, as a table, from the summaries of finished runs.
 
     python ci/crane_table.py runs/a runs/b --method crane
 
-A column a run; a figure is followed by its 95 % interval and the number of edits it is over.
+A column for each method of each run; a figure is followed by its 95 % interval and what it is over.
 """
 
 from __future__ import annotations
@@ -43,27 +43,36 @@ FIGURES: tuple[tuple[str, str, str, str], ...] = (
 )
 
 
-def table(summaries: Sequence[Summary], methods: Sequence[str]) -> list[str]:
-    """Lines of a Markdown table: a row a figure, a column a method of a summary that has it."""
+def table(summaries: Sequence[Summary], methods: Sequence[str] | None = None, *, intervals: bool = True) -> list[str]:
+    """Lines of a Markdown table: a row a figure, a column a method of a summary.
+
+    Args:
+        summaries: Of the runs.
+        methods: Which of their methods, in this order; None: all.
+        intervals: Whether intervals and numbers stand beside the figures.
+    """
     columns = [
         (method, {(s.metric, s.level, s.stratum): s for s in summary.scores if s.method == method})
         for summary in summaries
-        for method in methods
+        for method in methods or summary.methods
         if method in summary.methods
     ]
     lines = ["| | " + " | ".join(method for method, _ in columns) + " |", "|---" * (len(columns) + 1) + "|"]
-    for name, *key in FIGURES:
-        scores = [scores.get((key[0], key[1], key[2])) for _, scores in columns]
+    for name, metric, level, stratum in FIGURES:
+        scores = [scores.get((metric, level, stratum)) for _, scores in columns]
         if any(score is not None and score.value is not None for score in scores):
-            lines.append(f"| {name} | " + " | ".join(map(_cell, scores)) + " |")
+            lines.append(f"| {name} | " + " | ".join(_cell(score, intervals) for score in scores) + " |")
     return lines
 
 
-def _cell(score: Score | None) -> str:
+def _cell(score: Score | None, intervals: bool) -> str:
     if score is None or score.value is None:
         return "-"
+    figure = f"{score.value:.3f}"
+    if not intervals:
+        return figure
     interval = "" if score.low is None or score.high is None else f" ({score.low:.3f} to {score.high:.3f})"
-    return f"{score.value:.3f}{interval}, n {score.n}"
+    return f"{figure}{interval}, n {score.n}"
 
 
 if __name__ == "__main__":
@@ -72,4 +81,4 @@ if __name__ == "__main__":
     parser.add_argument("--method", action="append", default=None)
     given = parser.parse_args()
     read = [Summary.model_validate_json((run / "summary.json").read_text(encoding="utf-8")) for run in given.runs]
-    print("\n".join(table(read, given.method or ["crane"])))
+    print("\n".join(table(read, given.method)))

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from crane_table import table
 from rich.console import Console
 
 from reground.evaluation.results import Summary, read_summary
@@ -34,11 +35,23 @@ def as_tables(summary: Summary) -> str:
     return f"{markdown_table(summary).strip()}\n\n{sentences}\n"
 
 
+def as_figures(summary: Summary) -> str:
+    """The figures that `crane` is judged by."""
+    return "\n".join(table([summary])) + "\n"
+
+
+def as_bare_figures(summary: Summary) -> str:
+    """The same without intervals: many methods stand beside each other."""
+    return "\n".join(table([summary], intervals=False)) + "\n"
+
+
 #: page, recipe, and how its result is shown between the comments that name the recipe
 PAGES: tuple[tuple[str, str, Callable[[Summary], str]], ...] = (
     ("README.md", "quickstart", as_printed),
     ("docs/comparison.md", "methods", as_tables),
     ("docs/multimed.md", "multimed", as_tables),
+#CRANE    ("docs/methods/crane.md", "crane", as_figures),
+#CRANE    ("docs/methods/crane.md", "crane-ablations", as_bare_figures),
 )
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "ModelInfo",
     "Output",
     "Query",
+    "StoresImages",
     "TargetScore",
     "by_query",
     "check_decoding",
@@ -181,6 +182,13 @@ class ModelInfo(Record):
     dtype: str
     device: str
     num_parameters: int | None = None
+
+
+@runtime_checkable
+class StoresImages(Protocol):
+    """A model that encodes images here and can keep their features on disk."""
+
+    def store_images(self) -> None: ...
 
 
 @runtime_checkable

@@ -14,7 +14,6 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TypedDict
@@ -28,7 +27,7 @@ from reground.methods.base import EditCost, EditedModel, Editor
 from reground.methods.chain import EditChain
 from reground.methods.edited import AsksTheOriginal
 from reground.methods.registry import create_config, create_editor, find_artifact, method_entry
-from reground.models.base import Model, Output, Query, probe_query
+from reground.models.base import Model, Output, Query, StoresImages, probe_query
 from reground.models.registry import load_model
 from reground.runner.chain_state import ChainStates
 from reground.runner.journal import iterate_rows
@@ -771,8 +770,15 @@ def _restored(rows: Sequence[Row], restore_s: float | None, is_restored: bool | 
 
 
 def loader_of(recipe: Recipe) -> Callable[[], Model]:
-    """Loads the model a recipe names."""
-    return partial(load_model, recipe.model, dtype=recipe.dtype, device=recipe.device)
+    """Loads the model a recipe names; features of its images are kept between processes."""
+
+    def load() -> Model:
+        model = load_model(recipe.model, dtype=recipe.dtype, device=recipe.device)
+        if isinstance(model, StoresImages):
+            model.store_images()
+        return model
+
+    return load
 
 
 def require_offered(recipe: Recipe, model: Model) -> None:

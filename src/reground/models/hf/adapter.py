@@ -27,8 +27,10 @@ from transformers import (
     LogitsProcessor,
     LogitsProcessorList,
 )
+from transformers import __version__ as transformers_version
 from transformers.utils import logging as progress
 
+from reground import __version__
 from reground.edits.images import image_key, open_image
 from reground.edits.records import ImageRef
 from reground.errors import CapabilityError, InputError, ModelError, nearest
@@ -56,6 +58,7 @@ from reground.models.hf.checkpoint import (
 )
 from reground.models.hf.family import EncodedFrame, Family, TokenRow, family_of
 from reground.models.hf.image_cache import ImageCache
+from reground.models.hf.image_store import ImageStore
 from reground.models.hf.sampling import ChainLimit, SeededSampling, sample_seed
 
 __all__ = ["CutPrompt", "HfModel", "Pass", "load_hf_model", "prompt_tokens"]
@@ -81,6 +84,8 @@ _LOAD_ERRORS = (
     SafetensorError,
     StrictDataclassError,
 )
+
+_UNKNOWN_REVISION = "unknown"
 
 #: Parameters under which a model on a CPU runs on one thread.
 _ONE_THREAD_BELOW = 20_000_000
@@ -172,7 +177,7 @@ def load_hf_model(
     thinking_prompt = rendered(processor, Query(question="?"), path_or_name)
     info = ModelInfo(
         name=name or path_or_name,
-        revision=folder_revision(folder) if folder else str(getattr(config, "_commit_hash", None) or "unknown"),
+        revision=folder_revision(folder) if folder else str(getattr(config, "_commit_hash", None) or _UNKNOWN_REVISION),
         dtype=str(module.dtype).removeprefix("torch."),
         device=str(module.get_input_embeddings().weight.device),
         num_parameters=sum(parameter.numel() for parameter in module.parameters()),
@@ -263,6 +268,7 @@ class HfModel:
         family: Where the parts of this architecture are.
         chat: How its prompts are written and its outputs read.
         images: The cache of image features.
+        stored_images: Image features on disk; None where none are kept.
         batch_size: Rows in one pass.
         edits_in_force: Weight edits now applied, oldest first; kept by the methods so that they are undone in order.
         current_pass: The batch that is on its way through the module; None between passes. Edits that treat a
@@ -285,6 +291,7 @@ class HfModel:
         self.processor = processor
         self.family = family
         self.images = ImageCache(image_cache_bytes)
+        self.stored_images: ImageStore | None = None
         self.batch_size = batch_size
         self.edits_in_force: list[object] = []
         self.current_pass: Pass | None = None
@@ -519,6 +526,26 @@ class HfModel:
         self._vision_epoch += 1
         self.images.clear()
 
+    def store_images(self) -> None:
+        """From now on keep image features on disk too, for other processes; of a model of unknown revision, none."""
+        if self.info.revision == _UNKNOWN_REVISION:
+            return
+        config = self.module.config
+        self.stored_images = ImageStore(
+            [
+                self.info.revision,
+                self.info.dtype,
+                self.info.device,
+                str(getattr(config, "quantization_config", None)),
+                config._attn_implementation,
+                self.processor.image_processor.to_json_string(),
+                torch.get_num_threads(),
+                torch.__version__,
+                transformers_version,
+                __version__,
+            ]
+        )
+
     def cut_prompt(self, query: Query) -> CutPrompt:
         """How the prompt of ``query`` is cut into tokens.
 
@@ -689,9 +716,19 @@ class HfModel:
         key = f"{self._vision_epoch}:{content_key}"
         frames = self.images.get(key)
         if frames is None:
-            with torch.no_grad():
-                frames = self._encoded(image)
+            frames = self._stored_or_encoded(image, content_key)
             self.images.put(key, frames)
+        return frames
+
+    def _stored_or_encoded(self, image: ImageRef, content_key: str) -> tuple[EncodedFrame, ...]:
+        store = self.stored_images if self._vision_epoch == 0 else None  # after an edit the tower is not the stored one
+        stored = store.find(content_key) if store is not None else None
+        if stored is not None:
+            return stored
+        with torch.no_grad():
+            frames = self._encoded(image)
+        if store is not None:
+            store.keep(content_key, frames)
         return frames
 
     def _encoded(self, image: ImageRef) -> tuple[EncodedFrame, ...]:

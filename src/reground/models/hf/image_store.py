@@ -1,0 +1,142 @@
+"""Image features on disk, so that a tower sees an image once on a machine and not once in every process.
+
+An image is known by its bytes, and its folder by everything else that its features follow from: the weights, how they
+were loaded, what prepares pictures, the versions of what computes. Features of a tower that was edited are never here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from reground.edits.cache import cache_folder, max_bytes
+from reground.models.hf.family import EncodedFrame
+
+__all__ = ["FOLDER_NAME", "LIMIT_VARIABLE", "ImageStore"]
+
+_log = logging.getLogger(__name__)
+FOLDER_NAME = "images"
+#: Says how many bytes of features are kept at most.
+LIMIT_VARIABLE = "REGROUND_IMAGE_CACHE_BYTES"
+#: Part of every folder's name: another layout gets another number.
+_FORMAT = 1
+_FEATURES = "features"
+_FURTHER = "further."
+
+
+class ImageStore:
+    """Frames of images by content key, limited in bytes over all models, the least recently used out first.
+
+    A file that is damaged counts as absent; a disk that cannot be used costs time and no result.
+
+    Args:
+        follows_from: All that features follow from besides the image, as JSON.
+        folder: Of all models; in the cache folder by default.
+
+    Raises:
+        InputError: The variable that limits the store holds no number.
+    """
+
+    def __init__(self, follows_from: Sequence[Any], folder: Path | None = None) -> None:
+        identity = json.dumps([_FORMAT, *follows_from])
+        self._root = folder or cache_folder() / FOLDER_NAME
+        self._folder = self._root / hashlib.sha256(identity.encode()).hexdigest()[:16]
+        self._max_bytes = max_bytes(LIMIT_VARIABLE)
+        #: Bytes on disk as far as this process knows: what it once counted, and what it has added since.
+        self._held: int | None = None
+
+    def find(self, key: str) -> tuple[EncodedFrame, ...] | None:
+        """The frames of an image, in the computer's memory; None if they are not on disk."""
+        path = self._path(key)
+        try:
+            with safe_open(path, framework="pt") as file:
+                frames = _frames_of(file.metadata(), {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+            os.utime(path)
+        except FileNotFoundError:
+            return None
+        except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+            _log.warning("%s cannot be read (%s): the image is encoded again.", path, error)
+            return None
+        return frames
+
+    def keep(self, key: str, frames: Sequence[EncodedFrame]) -> None:
+        """Put the frames of an image on disk, whole or not at all."""
+        content = _content_of(frames)
+        if len(content) > self._max_bytes:
+            return
+        path = self._path(key)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            handle, name = tempfile.mkstemp(dir=path.parent, prefix=".")
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(content)
+                Path(name).replace(path)
+            except BaseException:
+                Path(name).unlink(missing_ok=True)
+                raise
+            if self._held is not None:
+                self._held += len(content)
+            if self._held is None or self._held > self._max_bytes:  # counting looks at every file
+                self._held = _shrink(self._root, self._max_bytes)
+        except OSError as error:
+            _log.warning("%s cannot be written (%s): images are encoded again in every process.", path, error)
+
+    def _path(self, key: str) -> Path:
+        name = hashlib.sha256(key.encode()).hexdigest()
+        return self._folder / name[:2] / f"{name[2:34]}.safetensors"
+
+
+def _content_of(frames: Sequence[EncodedFrame]) -> bytes:
+    tensors: dict[str, torch.Tensor] = {}
+    for place, frame in enumerate(frames):
+        tensors[f"{place}.{_FEATURES}"] = frame.features_TH
+        tensors |= {f"{place}.{_FURTHER}{name}": tensor for name, tensor in frame.further.items()}
+    told = [{"placeholder": frame.placeholder, "grid": frame.grid} for frame in frames]
+    here = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    content: bytes = save(here, {"frames": json.dumps(told)})
+    return content
+
+
+def _frames_of(metadata: Mapping[str, str], tensors: Mapping[str, torch.Tensor]) -> tuple[EncodedFrame, ...]:
+    frames = []
+    for place, told in enumerate(json.loads(metadata["frames"])):
+        further = f"{place}.{_FURTHER}"
+        frames.append(
+            EncodedFrame(
+                tensors[f"{place}.{_FEATURES}"],
+                told["placeholder"],
+                None if told["grid"] is None else tuple(told["grid"]),
+                {name.removeprefix(further): tensor for name, tensor in tensors.items() if name.startswith(further)},
+            )
+        )
+    return tuple(frames)
+
+
+def _shrink(root: Path, limit: int) -> int:
+    """Drop the least recently used files until a tenth of the room is free, if there is none left; what is held."""
+    files = []
+    for path in root.rglob("*.safetensors"):
+        with suppress(FileNotFoundError):  # another process dropped it
+            stat = path.stat()
+            files.append((stat.st_mtime_ns, stat.st_size, path))
+    held = sum(size for _, size, _ in files)
+    if held <= limit:
+        return held
+    for _, size, path in sorted(files):
+        if held <= 0.9 * limit:
+            break
+        path.unlink(missing_ok=True)
+        held -= size
+    return held

@@ -1,0 +1,110 @@
+"""Image features on disk: what comes back, when it is not used, and that the store keeps to its bytes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from reground.edits.records import ImageRef
+from reground.errors import InputError
+from reground.models.base import Query, StoresImages
+from reground.models.hf.adapter import HfModel
+from reground.models.hf.family import EncodedFrame
+from reground.models.hf.image_cache import ImageCache
+from reground.models.hf.image_store import ImageStore
+
+FRAMES = (
+    EncodedFrame(
+        torch.arange(6.0).reshape(3, 2), "<image>" * 3, (1, 3, 1), {"deep": torch.ones(3, dtype=torch.bfloat16)}
+    ),
+    EncodedFrame(torch.zeros(2, 2), "<image>" * 2),
+)
+
+
+def files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*") if path.is_file())
+
+
+def test_what_was_kept_is_found_by_a_store_of_the_same_model_alone(tmp_path: Path) -> None:
+    ImageStore(["model", 1], tmp_path).keep("a", FRAMES)
+    found = ImageStore(["model", 1], tmp_path).find("a")
+    assert found is not None and len(found) == 2
+    for one, kept in zip(found, FRAMES, strict=True):
+        assert torch.equal(one.features_TH, kept.features_TH)
+        assert (one.placeholder, one.grid) == (kept.placeholder, kept.grid)
+        assert one.further.keys() == kept.further.keys()
+    assert found[0].further["deep"].dtype is torch.bfloat16
+    assert ImageStore(["model", 1], tmp_path).find("b") is None
+    assert ImageStore(["model", 2], tmp_path).find("a") is None
+
+
+def test_a_damaged_file_counts_as_absent_and_is_written_again(tmp_path: Path) -> None:
+    store = ImageStore(["model"], tmp_path)
+    store.keep("a", FRAMES)
+    (path,) = files(tmp_path)
+    path.write_bytes(path.read_bytes()[:40])
+    assert store.find("a") is None
+    store.keep("a", FRAMES)
+    assert store.find("a") is not None
+    assert files(tmp_path) == [path], "nothing half-written lies beside it"
+
+
+def test_the_least_recently_used_go_when_the_room_is_used_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ImageStore(["model"], tmp_path / "one").keep("a", FRAMES)
+    (path,) = files(tmp_path / "one")
+    monkeypatch.setenv("REGROUND_IMAGE_CACHE_BYTES", str(3 * path.stat().st_size))
+    store = ImageStore(["model"], tmp_path / "many")
+    for age, key in enumerate("abc"):
+        store.keep(key, FRAMES)
+        os.utime(store._path(key), (age, age))
+    assert store.find("a") is not None, "which also makes it the last used"
+    store.keep("d", FRAMES)
+    assert [key for key in "abcd" if store.find(key) is not None] == ["a", "d"]
+
+
+def test_an_image_larger_than_the_store_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REGROUND_IMAGE_CACHE_BYTES", "10")
+    ImageStore(["model"], tmp_path).keep("a", FRAMES)
+    assert files(tmp_path) == []
+    monkeypatch.setenv("REGROUND_IMAGE_CACHE_BYTES", "some")
+    with pytest.raises(InputError, match="REGROUND_IMAGE_CACHE_BYTES"):
+        ImageStore(["model"], tmp_path)
+
+
+def test_a_disk_that_cannot_be_written_costs_no_result(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "file").write_text("in the way")
+    store = ImageStore(["model"], tmp_path / "file")
+    store.keep("a", FRAMES)
+    assert "cannot be written" in caplog.text
+    assert store.find("a") is None
+
+
+def test_a_tower_sees_an_image_once_whatever_the_number_of_processes(
+    one_tiny_model: HfModel, tiny_images: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REGROUND_CACHE", str(tmp_path))
+    query = Query(question="what is it?", image=ImageRef(frames=(tiny_images[0],)))
+    passes: list[None] = []
+    for path in one_tiny_model.family.vision[:1]:
+        one_tiny_model.module.get_submodule(path).register_forward_hook(lambda *_: passes.append(None))
+    assert isinstance(one_tiny_model, StoresImages)
+    plain = one_tiny_model.fingerprint([query])
+    assert len(passes) == 1 and files(tmp_path) == [], "nothing is stored unless it is asked for"
+    one_tiny_model.store_images()
+    for expected in (2, 2):
+        one_tiny_model.images = ImageCache(one_tiny_model.images.max_bytes)  # as in a process that begins
+        assert one_tiny_model.fingerprint([query]) == plain
+        assert len(passes) == expected
+    one_tiny_model.invalidate_images()
+    assert one_tiny_model.fingerprint([query]) == plain
+    assert len(passes) == 3, "features of an edited tower are not looked for"
+    assert len(files(tmp_path)) == 1, "nor kept"
+
+
+def test_a_model_of_unknown_revision_stores_nothing(one_tiny_model: HfModel) -> None:
+    one_tiny_model._info = one_tiny_model.info.model_copy(update={"revision": "unknown"})
+    one_tiny_model.store_images()
+    assert one_tiny_model.stored_images is None
