@@ -55,11 +55,16 @@ class SftRecipe(PolicyRecipe):
     Attributes:
         batch_size: Samples a step.
         rank, alpha: Of the low-rank adapter (r and alpha); it stands on every linear layer of the text model.
+        rehearsal_share: Share of the samples that are about invented names, with what the unedited model says of them
+            (``training.rehearsal``).
+        num_rehearsed: Questions about invented names that the unedited model is asked for that.
     """
 
     batch_size: int = Field(default=32, ge=1)
     rank: int = Field(default=32, ge=1)
     alpha: float = Field(default=64.0, gt=0)
+    rehearsal_share: float = Field(default=0.0, ge=0, lt=1)
+    num_rehearsed: int = Field(default=6000, ge=1)
 
 
 class GrpoRecipe(PolicyRecipe):

@@ -21,6 +21,7 @@ from reground.training.policy_card import PolicyCard
 from reground.training.policy_model import adapted_paths, base_digest, left_as_found
 from reground.training.policy_run import finished, require_trl, resume_from, trainer_settings, write_policy
 from reground.training.policy_settings import SftRecipe, training_setting
+from reground.training.rehearsal import rehearsed_samples
 
 __all__ = ["train_sft"]
 
@@ -31,12 +32,23 @@ _STEPS_TOGETHER = 8
 
 @dataclass(frozen=True)
 class _Batches:
-    """From a step to its batch; it depends on the recipe and the step alone."""
+    """From a step to its batch; it depends on the recipe, the unedited model and the step alone.
+
+    Attributes:
+        model: What is trained.
+        setting: Where samples come from.
+        seed: Of their sequence.
+        batch_size: Samples a step.
+        rehearsed: What the unedited model says of invented names.
+        rehearsal_share: Share of the samples that are among those.
+    """
 
     model: HfModel
     setting: PolicySetting
     seed: int
     batch_size: int
+    rehearsed: Sequence[PolicySample] = ()
+    rehearsal_share: float = 0.0
     _latest: dict[int, list[PolicySample]] = field(default_factory=dict)
 
     def __call__(self, rows: Sequence[Mapping[str, int]]) -> dict[str, torch.Tensor]:
@@ -61,10 +73,16 @@ class _Batches:
         """The samples of the steps of a group, the shortest first; those of the last group asked for are kept."""
         if group not in self._latest:
             count = _STEPS_TOGETHER * self.batch_size
-            drawn = [policy_sample(self.seed, group * count + position, self.setting) for position in range(count)]
+            drawn = [self._sample(group * count + position) for position in range(count)]
             self._latest.clear()
             self._latest[group] = sorted(drawn, key=_length)
         return self._latest[group]
+
+    def _sample(self, index: int) -> PolicySample:
+        rng = random.Random(f"rehearsal/{self.seed}/{index}")
+        if rng.random() < self.rehearsal_share:
+            return rng.choice(self.rehearsed)
+        return policy_sample(self.seed, index, self.setting)
 
 
 def _length(one: PolicySample) -> int:
@@ -87,6 +105,7 @@ def train_sft(recipe: SftRecipe, model: HfModel, folder: Path) -> PolicyCard:
 
     Raises:
         MissingExtraError: trl is not installed.
+        ModelError: The recipe rehearses, and nothing that the model says can be.
         RunDirectoryError: The folder holds a training by another recipe.
     """
     trl = require_trl()
@@ -99,6 +118,7 @@ def train_sft(recipe: SftRecipe, model: HfModel, folder: Path) -> PolicyCard:
     paths = adapted_paths(model)
     base = base_digest(model, paths)
     started = time.monotonic()
+    batches = _batches(recipe, model)
     with left_as_found(model):
         trainer = trl.SFTTrainer(
             model=model.module,
@@ -111,7 +131,7 @@ def train_sft(recipe: SftRecipe, model: HfModel, folder: Path) -> PolicyCard:
             ),
             processing_class=model.processor,
             train_dataset=Dataset.from_dict({"step": range(recipe.num_steps)}),
-            data_collator=_Batches(model, training_setting(recipe), recipe.seed, recipe.batch_size),
+            data_collator=batches,
             peft_config=LoraConfig(r=recipe.rank, lora_alpha=recipe.alpha, lora_dropout=0.0, target_modules=paths),
         )
         trainer.train(resume_from_checkpoint=resume_from(folder))
@@ -125,3 +145,11 @@ def train_sft(recipe: SftRecipe, model: HfModel, folder: Path) -> PolicyCard:
             num_samples=recipe.num_steps * recipe.batch_size,
             wall_s=time.monotonic() - started,
         )
+
+
+def _batches(recipe: SftRecipe, model: HfModel) -> _Batches:
+    setting = training_setting(recipe)
+    rehearsed = (
+        rehearsed_samples(model, recipe.num_rehearsed, recipe.seed, setting) if recipe.rehearsal_share > 0 else []
+    )
+    return _Batches(model, setting, recipe.seed, recipe.batch_size, rehearsed, recipe.rehearsal_share)

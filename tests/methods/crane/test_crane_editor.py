@@ -167,6 +167,51 @@ def test_lookups_are_bounded_and_can_be_left_out(
     assert len(model.asked) == 1
 
 
+def leaves_cards(query: Query) -> str:
+    """Speaks of a card it is given, and says what it would have said without."""
+    start = "the note is on another company. " if query.note else ""
+    return told(f"{start}togronmed is based in valmia.", "valmia")
+
+
+def test_a_question_whose_card_is_left_is_handed_back_to_the_unedited_model(settings: dict[str, Any]) -> None:
+    query = Query(question="where is togronmed based?", options=("valmia", "pruspenland"))
+    model = Teller(leaves_cards)
+    (plain,) = model.generate([query])
+    with edited(model, [COUNTRY], settings) as crane:
+        assert crane.generate([query]) == [plain]
+        assert (crane.usage.num_given, crane.usage.num_handed_back) == (1, 1)
+    with edited(model, [COUNTRY], {**settings, "hands_back": False}) as crane:
+        assert "another company" in crane.generate([query])[0][0].text
+        assert crane.usage.num_handed_back == 0
+
+
+def test_a_card_left_while_thinking_gives_back_what_stood_there_and_is_not_asked_for_again(
+    settings: dict[str, Any],
+) -> None:
+    model = Teller(leaves_cards)
+    query = Query(question="which country is the maker of this device in?")
+    (plain,) = model.generate([query])
+    model.asked.clear()
+    with edited(model, [COUNTRY], settings) as crane:
+        assert crane.generate([query]) == [plain]
+    assert [bool(asked.note) for asked in model.asked] == [False, True]
+
+
+def test_a_chain_handed_back_is_looked_up_in_without_the_card_that_was_left(settings: dict[str, Any]) -> None:
+    """The question names one company; the chain of the unedited model then comes to another, which has a card too."""
+
+    def tell(query: Query) -> str:
+        if "glofecorp" in (query.note or "") or query.chain_start:
+            return told(f"{query.chain_start or ''} by the note glofecorp is based in keprondia.", "keprondia")
+        start = "the note is not asked. so it is elsewhere." if query.note else "togronmed belongs to glofecorp."
+        return told(f"{start} it is based in valmia.", "valmia")
+
+    with edited(Teller(tell), [COUNTRY, OTHER], settings) as crane:
+        (text,) = texts(crane, "what about the mother of togronmed?")
+    assert text.endswith("<answer> keprondia</answer>")
+    assert crane.usage.num_handed_back == 1
+
+
 def test_insertions_are_bounded(settings: dict[str, Any]) -> None:
     """A model that names one card's subject after another would otherwise be asked for ever."""
     names = ["alphamed", "betacorp", "gammatec", "deltamed"]
@@ -223,7 +268,7 @@ def test_gold_retrieval_gives_every_card_to_every_question_the_newest_first(sett
     model = Teller(reads_country)
     with edited(model, [COUNTRY, OTHER], gold) as crane:
         crane.generate([Query(question="what colour is grass?", note="mine")])
-    note = model.asked[-1].note or ""
+    note = model.asked[0].note or ""
     assert note.index("glofecorp") < note.index("togronmed") < note.index("mine")
 
 
@@ -251,8 +296,9 @@ def test_a_visual_card_says_what_the_unedited_model_sees(settings: dict[str, Any
     ):
         with edited(model, [edit], {**settings, **changed}) as crane:
             assert crane.given([query])[0][0].card.percept == percept
+            model.asked.clear()
             crane.generate([query])
-        note = model.asked[-1].note or ""
+        note = model.asked[0].note or ""
         assert ("made for: " in note) == (percept is not None)
         assert percept is None or f"made for: {percept}" in note
 

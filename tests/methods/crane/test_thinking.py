@@ -1,12 +1,13 @@
-"""Reading a chain for what is named in it for the first time."""
+"""Reading an output: what its chain names for the first time, and whether it says what a card does."""
 
 from __future__ import annotations
 
 import pytest
 
+from reground.edits.records import Answer
 from reground.methods.crane.percept import first_sentence
-from reground.methods.crane.thinking import chain_in, naming_sentences, sentences_of
-from reground.models.base import Delimiters
+from reground.methods.crane.thinking import chain_in, naming_sentences, says, sentences_of
+from reground.models.base import Delimiters, Output
 
 OPENED = Delimiters(template_opens_chain=True)
 
@@ -54,3 +55,23 @@ def test_only_what_is_named_anew_is_looked_up() -> None:
 )
 def test_the_first_sentence_is_the_percept(text: str, sentence: str | None) -> None:
     assert first_sentence(text) == sentence
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "is_said"),
+    [
+        ("<think> it is the Osprey-7 now.</think><answer> yes</answer>", (), True),
+        ("<think> it is a kite.</think><answer> osprey 7</answer>", (), True),
+        ("<think> nothing.</think><answer> the bird of sea</answer>", (), True),
+        ("<think> it is cut off by the osprey 7", (), True),
+        ("<think> it is a kite.</think><answer> kite</answer>", (), False),
+        ("<answer> b</answer>", ("kite", "osprey-7"), True),
+        ("<answer> (A)</answer>", ("kite", "osprey-7"), False),
+        ("<answer> z</answer>", ("kite", "osprey-7"), False),
+        ("<answer> b</answer>", (), False),
+    ],
+)
+def test_whether_an_output_says_what_a_card_does(text: str, options: tuple[str, ...], is_said: bool) -> None:
+    output = Output(text=text, num_tokens=9, is_truncated=False)
+    answer = Answer(text="osprey 7", aliases=("bird of sea",))
+    assert says(output, answer, options, Delimiters()) is is_said

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from reground.edits.card_note import CardNote, card_note
 from reground.methods.crane.cards import Cards, Given, Put, newest_first
 from reground.methods.crane.config import CranePromptConfig
-from reground.methods.crane.thinking import Sentence, chain_in, naming_sentences, sentences_of
+from reground.methods.crane.thinking import Sentence, chain_in, naming_sentences, says, sentences_of
 from reground.methods.edited import SavedEdit, WrappedModel
 from reground.models.base import Capability, Model, Output, Query, TargetScore
 
@@ -34,14 +34,16 @@ class Usage:
         num_given: Of these, the ones that received a card before they were answered.
         num_lookups: Sentences of chains that were looked up.
         num_inserted: Cards inserted into chains.
+        num_handed_back: Outputs that said what none of their cards does, so that the unedited model answered.
         routing_s: Seconds of routing queries and looking up sentences.
-        rewriting_s: Seconds of going on with chains that a card was inserted into.
+        rewriting_s: Seconds of going on with chains that a card was inserted into, and of asking the unedited model.
     """
 
     num_queries: int = 0
     num_given: int = 0
     num_lookups: int = 0
     num_inserted: int = 0
+    num_handed_back: int = 0
     routing_s: float = 0.0
     rewriting_s: float = 0.0
 
@@ -55,6 +57,8 @@ class _Draft:
         given: The cards it has.
         output: What was written so far.
         seed: Of its sample.
+        plain: What the unedited model wrote; None as long as it was not asked.
+        refused: Ids of cards that the chain was given and left.
         read_to: How much of the chain has been looked up.
         num_lookups, num_inserted: So far.
     """
@@ -63,6 +67,8 @@ class _Draft:
     given: tuple[Given, ...]
     output: Output
     seed: int
+    plain: Output | None = None
+    refused: frozenset[str] = frozenset()
     read_to: int = 0
     num_lookups: int = 0
     num_inserted: int = 0
@@ -151,15 +157,21 @@ class CraneModel(WrappedModel):
             )
 
         outputs = self._asked(queries, given, ask)
-        if self.is_restored or not self._config.looks_up or self._config.retrieval == "gold":
+        if self.is_restored:
             return outputs
         drafts = [
-            [_Draft(query, cards, output, seed + sample) for sample, output in enumerate(written)]
+            [
+                _Draft(query, cards, output, seed + sample, None if cards else output)
+                for sample, output in enumerate(written)
+            ]
             for query, cards, written in zip(queries, given, outputs, strict=True)
         ]
-        reading = [one for of_query in drafts for one in of_query if _can_be_read(one.query)]
+        everything = [one for of_query in drafts for one in of_query]
+        reading = everything
         while reading:
-            reading = self._read_on(reading, max_new_tokens, temperature)
+            while reading:
+                reading = self._read_on([one for one in reading if self._is_read(one)], max_new_tokens, temperature)
+            reading = self._hand_back(everything, max_new_tokens, temperature) if self._config.hands_back else []
         return [[one.output for one in of_query] for of_query in drafts]
 
     def score(self, queries: Sequence[Query], targets: Sequence[str]) -> list[TargetScore]:
@@ -208,6 +220,12 @@ class CraneModel(WrappedModel):
 
     # Retrieval while thinking.
 
+    def _is_read(self, draft: _Draft) -> bool:
+        """Whether sentences of a chain are looked up: one without thinking or with a budget is left as it is."""
+        is_looking = self._config.looks_up and self._config.retrieval == "routed"
+        query = draft.query
+        return is_looking and query.is_thinking and query.chain_tokens is None and query.chain_start is None
+
     def _read_on(self, drafts: Sequence[_Draft], max_new_tokens: int, temperature: float) -> list[_Draft]:
         """Look up what the drafts name since they were last read; those that go on with a card, rewritten."""
         named = [(draft, sentence) for draft in drafts for sentence in self._to_look_up(draft)]
@@ -219,7 +237,7 @@ class CraneModel(WrappedModel):
         self.usage.num_lookups += len(named)
         inserted: dict[int, tuple[_Draft, Sentence, list[Given]]] = {}
         for (draft, sentence), hits in zip(named, found, strict=True):
-            held = {one.id for one in draft.given}
+            held = draft.refused.union(one.id for one in draft.given)
             fresh = [hit for hit in hits if hit.id not in held]
             if fresh and id(draft) not in inserted:
                 inserted[id(draft)] = (draft, sentence, fresh)
@@ -264,6 +282,36 @@ class CraneModel(WrappedModel):
                 for (draft, _), (output,) in zip(rows, written, strict=True):
                     draft.output = _within(output, max_new_tokens)
 
+    def _hand_back(self, drafts: Sequence[_Draft], max_new_tokens: int, temperature: float) -> list[_Draft]:
+        """Let the unedited model answer where an output says what none of its cards does.
+
+        What it wrote before a card was inserted is taken up again, and not read a second time; the others are returned.
+        """
+        left = [draft for draft in drafts if draft.given and not self._uses_a_card(draft)]
+        by_seed: dict[int, list[_Draft]] = {}
+        for draft in left:
+            draft.refused |= {one.id for one in draft.given}
+            draft.given = ()
+            draft.read_to = 0
+            if draft.plain is None:
+                by_seed.setdefault(draft.seed, []).append(draft)
+        start = time.perf_counter()
+        for seed, rows in by_seed.items():
+            asked = [draft.query for draft in rows]
+            written = self.base.generate(asked, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed)
+            for draft, (output,) in zip(rows, written, strict=True):
+                draft.plain = output
+        self.usage.rewriting_s += time.perf_counter() - start
+        self.usage.num_handed_back += len(left)
+        for draft in left:
+            assert draft.plain is not None, "either it stood there before, or it was just asked for"
+            draft.output = draft.plain
+        return [draft for rows in by_seed.values() for draft in rows]
+
+    def _uses_a_card(self, draft: _Draft) -> bool:
+        """Whether an output says what one of its cards does, within another word too: in doubt it does."""
+        return any(says(draft.output, one.card.new_answer, draft.query.options, self.delimiters) for one in draft.given)
+
     def _timed(self, work: Callable[[], _Reply]) -> _Reply:
         start = time.perf_counter()
         try:
@@ -274,11 +322,6 @@ class CraneModel(WrappedModel):
 
 def _note_of(given: Given) -> CardNote:
     return CardNote(given.card.statement, given.card.new_answer.text, given.card.percept)
-
-
-def _can_be_read(query: Query) -> bool:
-    """Whether a query's chain may be gone on with: one without thinking or with a budget is left as it is."""
-    return query.is_thinking and query.chain_tokens is None and query.chain_start is None
 
 
 def _within(output: Output, max_new_tokens: int) -> Output:

@@ -1,4 +1,4 @@
-"""Reading a chain for what is named in it for the first time."""
+"""Reading an output: what its chain names for the first time, and whether it says what a card does."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from reground.models.base import Delimiters
+from reground.edits.records import Answer
+from reground.library.card import normalised
+from reground.models.base import Delimiters, Output
 
-__all__ = ["Sentence", "chain_in", "naming_sentences", "sentences_of"]
+__all__ = ["Sentence", "chain_in", "naming_sentences", "says", "sentences_of"]
 
 _SENTENCE = re.compile(r".+?(?:[.!?](?=\s|$)|[。！？\n]|$)", re.DOTALL)
 _WORD = re.compile(r"\w+")
+_LETTER = re.compile(r"\W*([A-Za-z])(?!\w)")
 #: Shorter words name nothing.
 _MIN_LETTERS = 3
 
@@ -67,3 +70,23 @@ def naming_sentences(sentences: Sequence[Sentence], known: Sequence[str]) -> Ite
         if any(len(word) >= _MIN_LETTERS for word in own - words):
             yield sentence
         words |= own
+
+
+def says(output: Output, answer: Answer, options: Sequence[str], delimiters: Delimiters) -> bool:
+    """Whether an output has a spelling of ``answer`` anywhere, within other words too, or chooses the option that has.
+
+    In doubt it does: it is for telling outputs in which nothing of a card can be found.
+
+    Args:
+        output: What was written.
+        answer: What is looked for.
+        options: Of a multiple-choice question, in their order.
+        delimiters: How the model marks its answer.
+    """
+    text = output.text
+    chosen = text.rpartition(delimiters.chain_close)[2].rpartition(delimiters.answer_open or "\0")[2]
+    letter = _LETTER.match(chosen) if options else None
+    if letter is not None:
+        text += " " + "".join(options[ord(letter[1].casefold()) - ord("a") :][:1])
+    read = normalised(text)
+    return any(normalised(spelling) in read for spelling in answer.spellings)

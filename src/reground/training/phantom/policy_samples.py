@@ -44,7 +44,9 @@ __all__ = [
     "PolicySample",
     "PolicySetting",
     "PooledImages",
+    "card_on",
     "draw_policy_sample",
+    "foreign_claim",
     "policy_sample",
 ]
 
@@ -315,7 +317,8 @@ def _percept(claim: Claim) -> str:
     return finding_percept(claim.subject) if claim.relation == "condition" else f"the image shows {claim.subject}."
 
 
-def _card(claim: Claim, s: PolicySetting, rng: random.Random, *, is_withdrawal: bool = False) -> CardNote:
+def card_on(claim: Claim, s: PolicySetting, rng: random.Random, *, is_withdrawal: bool = False) -> CardNote:
+    """A card that makes a claim."""
     stated, percept = claim, None
     if claim.relation in _CARD_ON_IMAGE and rng.random() < s.percept_share:
         percept = _percept(claim)
@@ -426,7 +429,7 @@ def _conflict(s: PolicySetting, rng: random.Random) -> PolicySample | None:
         if rng.random() >= share:
             break
         claims.insert(rng.randrange(len(claims) + 1), _beside(path, place, s, rng))
-    drawn = _drawn(path, claims, [_card(c, s, rng) for c in claims], s, rng, applying=claim, place=place)
+    drawn = _drawn(path, claims, [card_on(c, s, rng) for c in claims], s, rng, applying=claim, place=place)
     return None if drawn is None or drawn.sample.answer == path.passed[-1] else drawn
 
 
@@ -446,6 +449,13 @@ def _told_elsewhere(path: _Path, subject: str) -> list[str]:
     return [relation for relation, about in phantom_world().facts if about == subject and relation not in path.steps]
 
 
+def foreign_claim(facts: Sequence[str], start: str, s: PolicySetting, rng: random.Random) -> Claim:
+    """What a card may say that does not concern a question over ``facts`` from the name ``start`` on."""
+    if rng.random() < 0.6:
+        return _changed(facts[0], _other_subject(facts[0], start, s, rng), s, rng)
+    return _any_claim([relation for relation in (*RELATIONS, "name") if relation not in facts], s, rng)
+
+
 def _changed(relation: str, subject: str, s: PolicySetting, rng: random.Random) -> Claim:
     return Claim(relation, subject, _new_value(relation, _truth(relation, subject) or "", s, rng, goes_on=False))
 
@@ -459,7 +469,7 @@ def _agree(s: PolicySetting, rng: random.Random) -> PolicySample | None:
     path = _path(s, rng)
     place = _place(path, rng)
     claim = Claim(path.steps[place], path.subjects[place], path.passed[place])
-    card = _card(claim, s, rng, is_withdrawal=rng.random() < 0.4)
+    card = card_on(claim, s, rng, is_withdrawal=rng.random() < 0.4)
     return _drawn(path, [claim], [card], s, rng, applying=claim, place=place)
 
 
@@ -475,7 +485,7 @@ def _composed(s: PolicySetting, rng: random.Random) -> PolicySample | None:
     claims = [Claim(first, path.subjects[place], between), Claim(second, between, end)]
     applying = claims[1]
     rng.shuffle(claims)
-    drawn = _drawn(path, claims, [_card(c, s, rng) for c in claims], s, rng, applying=applying, place=place)
+    drawn = _drawn(path, claims, [card_on(c, s, rng) for c in claims], s, rng, applying=applying, place=place)
     return None if drawn is None or drawn.sample.answer == path.passed[-1] else drawn
 
 
@@ -490,7 +500,7 @@ def _corrected(s: PolicySetting, rng: random.Random) -> PolicySample | None:
     if old == new:
         return None
     newer, older = Claim(relation, subject, new), Claim(relation, subject, old)
-    cards = [_card(newer, s, rng, is_withdrawal=is_withdrawal), _card(older, s, rng)]
+    cards = [card_on(newer, s, rng, is_withdrawal=is_withdrawal), card_on(older, s, rng)]
     return _drawn(path, [newer, older], cards, s, rng, applying=newer, place=place)
 
 
@@ -503,7 +513,7 @@ def _look_alike(s: PolicySetting, rng: random.Random) -> PolicySample | None:
     if subjects & {path.start, *path.passed}:
         return None
     claims = [_changed(relation, subject, s, rng) for subject in sorted(subjects)]
-    return _drawn(path, claims, [_card(c, s, rng) for c in claims], s, rng, applying=None, place=None)
+    return _drawn(path, claims, [card_on(c, s, rng) for c in claims], s, rng, applying=None, place=None)
 
 
 def _other_question(s: PolicySetting, rng: random.Random) -> PolicySample | None:
@@ -518,7 +528,7 @@ def _other_question(s: PolicySetting, rng: random.Random) -> PolicySample | None
     claims = [
         _changed(relation, about, s, rng) for relation in rng.sample(told, min(len(told), 1 + (rng.random() < 0.3)))
     ]
-    return _drawn(path, claims, [_card(c, s, rng) for c in claims], s, rng, applying=None, place=None)
+    return _drawn(path, claims, [card_on(c, s, rng) for c in claims], s, rng, applying=None, place=None)
 
 
 def _seen_question(s: PolicySetting, rng: random.Random) -> PolicySample | None:
@@ -541,7 +551,7 @@ def _elsewhere(s: PolicySetting, rng: random.Random) -> PolicySample | None:
     path = _path(s, rng)
     is_device_side = path.steps[-1] in _DEVICE_SIDE
     claim = _any_claim([r for r in (*RELATIONS, "name") if (r in _DEVICE_SIDE) != is_device_side], s, rng)
-    return _drawn(path, [claim], [_card(claim, s, rng)], s, rng, applying=None, place=None)
+    return _drawn(path, [claim], [card_on(claim, s, rng)], s, rng, applying=None, place=None)
 
 
 def _any_claim(relations: Sequence[str], s: PolicySetting, rng: random.Random) -> Claim:
@@ -550,7 +560,7 @@ def _any_claim(relations: Sequence[str], s: PolicySetting, rng: random.Random) -
 
 
 def _left_aside(plain: Sample, claim: Claim, s: PolicySetting, rng: random.Random) -> PolicySample:
-    note = card_note([_card(claim, s, rng)])
+    note = card_note([card_on(claim, s, rng)])
     sample = replace(plain, note=note)
     case = RoutingCase(expected=_plain_answer(plain), applies=False, new_answer=Answer(text=claim.value), card=note)
     return PolicySample("no_card", sample, case)
