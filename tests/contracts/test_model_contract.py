@@ -102,7 +102,8 @@ def next_token_logits(model: HfModel, queries: list[Query]) -> torch.Tensor:
 def test_a_local_model_is_a_model_and_declares_itself(tiny_model: HfModel) -> None:
     assert isinstance(tiny_model, Model)
     everything = {
-        "generate", "score", "hidden_states", "weights", "float_weights", "image_tokens", "notes", "begun_chains",
+        "generate", "score", "logits", "hidden_states", "weights", "float_weights", "image_tokens", "notes",
+        "begun_chains",
     }  # fmt: skip
     assert tiny_model.capabilities == everything - tiny_model.family.lacks
     assert tiny_model.info.dtype == "float32"

@@ -32,11 +32,12 @@ __all__ = [
 #: How many of the most likely tokens a score names at each target token.
 NUM_TOP_TOKENS = 10
 
-#: What a model can offer and a method can need: free generation; teacher-forced scores; access to hidden states;
-#: access to weights (and so gradients); weights that are floating-point numbers, which can be changed in place; image
-#: features among the tokens of a prompt; a note in the prompt; going on with a chain that has been begun.
+#: What a model can offer and a method can need: free generation; teacher-forced scores; logits whose bits can be
+#: compared (``fingerprint``); access to hidden states; access to weights (and so gradients); weights that are
+#: floating-point numbers, which can be changed in place; image features among the tokens of a prompt; a note in the
+#: prompt; going on with a chain that has been begun.
 Capability = Literal[
-    "generate", "score", "hidden_states", "weights", "float_weights", "image_tokens", "notes", "begun_chains"
+    "generate", "score", "logits", "hidden_states", "weights", "float_weights", "image_tokens", "notes", "begun_chains"
 ]
 
 

@@ -40,9 +40,19 @@ class ModelEntry:
 
 
 _ALL: frozenset[Capability] = frozenset(
-    {"generate", "score", "hidden_states", "weights", "float_weights", "image_tokens", "notes", "begun_chains"}
+    {
+        "generate",
+        "score",
+        "logits",
+        "hidden_states",
+        "weights",
+        "float_weights",
+        "image_tokens",
+        "notes",
+        "begun_chains",
+    }
 )
-_TEXT: frozenset[Capability] = frozenset({"generate", "score", "notes"})
+_TEXT: frozenset[Capability] = frozenset({"generate", "score", "logits", "notes"})
 _WORDS_ONLY: frozenset[Capability] = frozenset({"generate", "notes"})
 
 MODELS: dict[str, ModelEntry] = {

@@ -63,7 +63,17 @@ __all__ = ["CutPrompt", "HfModel", "Pass", "load_hf_model", "prompt_tokens"]
 _log = logging.getLogger(__name__)
 
 _CAPABILITIES: frozenset[Capability] = frozenset(
-    {"generate", "score", "hidden_states", "weights", "float_weights", "image_tokens", "notes", "begun_chains"}
+    {
+        "generate",
+        "score",
+        "logits",
+        "hidden_states",
+        "weights",
+        "float_weights",
+        "image_tokens",
+        "notes",
+        "begun_chains",
+    }
 )
 
 # What transformers and what it stands on raise on a checkpoint that is damaged or not one.
