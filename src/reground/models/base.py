@@ -13,7 +13,7 @@ from pydantic_core.core_schema import SerializerFunctionWrapHandler
 
 from reground.edits.records import ImageRef, Probe, Record, Trace
 from reground.edits.traces import Delimiters, parse_trace
-from reground.errors import InputError
+from reground.errors import CapabilityError, InputError
 
 __all__ = [
     "NUM_TOP_TOKENS",
@@ -26,6 +26,7 @@ __all__ = [
     "TargetScore",
     "by_query",
     "check_decoding",
+    "not_offered",
     "probe_query",
 ]
 
@@ -216,3 +217,18 @@ class Model(Protocol):
     def fingerprint(self, queries: Sequence[Query]) -> str:
         """SHA-256 over the bytes of the next-token logits of ``queries``; equal if and only if they are bit-equal."""
         ...
+
+
+def not_offered(what: str, model: Model, next_step: str) -> CapabilityError:
+    """The refusal of what a model does not declare among its capabilities.
+
+    Args:
+        what: What was asked for, in the plural.
+        model: Of which.
+        next_step: What to do instead.
+    """
+    return CapabilityError(
+        f"{what} were asked of the model {model.info.name!r}, which gives none.",
+        ", ".join(sorted(model.capabilities)),
+        next_step,
+    )

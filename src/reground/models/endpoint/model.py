@@ -20,7 +20,17 @@ from reground.chat.reply import ChatReply, read_reply
 from reground.edits.images import open_image, scaled_down
 from reground.edits.records import ImageRef
 from reground.errors import CapabilityError, EndpointError, InputError, nearest
-from reground.models.base import Capability, Delimiters, ModelInfo, Output, Query, TargetScore, by_query, check_decoding
+from reground.models.base import (
+    Capability,
+    Delimiters,
+    ModelInfo,
+    Output,
+    Query,
+    TargetScore,
+    by_query,
+    check_decoding,
+    not_offered,
+)
 from reground.models.endpoint.cache import ReplyCache, max_cache_bytes, reply_cache_path
 from reground.models.endpoint.spec import EndpointSpec, parse_spec
 from reground.models.prompts import prompt_text
@@ -35,6 +45,7 @@ _FIRST_QUESTION = "Which is larger, 2 or 3? Answer with one word."
 _FIRST_TOKENS = 256
 _ANSWER_TAGS = ("<answer>", "</answer>")
 _UNKNOWN = "unknown"
+_LOAD_WEIGHTS = "load the weights instead, e.g. --model hf:ORG/NAME."
 
 
 @dataclass(frozen=True)
@@ -147,7 +158,7 @@ class EndpointModel:
         Raises:
             CapabilityError: Always.
         """
-        raise self._not_offered("teacher-forced scores")
+        raise not_offered("teacher-forced scores", self, _LOAD_WEIGHTS)
 
     def fingerprint(self, queries: Sequence[Query]) -> str:
         """Nothing: a chat endpoint gives no logits.
@@ -155,14 +166,7 @@ class EndpointModel:
         Raises:
             CapabilityError: Always.
         """
-        raise self._not_offered("logits")
-
-    def _not_offered(self, what: str) -> CapabilityError:
-        return CapabilityError(
-            f"{what} were asked of the model {self._spec.name!r}, which only generates text.",
-            "generate",
-            "load the weights instead, e.g. --model hf:ORG/NAME.",
-        )
+        raise not_offered("logits", self, _LOAD_WEIGHTS)
 
     def _message(
         self, query: Query, pictures: dict[tuple[str | None, tuple[str, ...]], list[dict[str, Any]]]

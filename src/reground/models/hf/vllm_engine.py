@@ -28,6 +28,7 @@ from reground.models.base import (
     TargetScore,
     by_query,
     check_decoding,
+    not_offered,
 )
 from reground.models.hf.chat_format import ChatFormat, end_ids_of, rendered
 from reground.models.hf.checkpoint import folder_revision, read_delimiters, resolve_source
@@ -39,6 +40,7 @@ __all__ = ["VllmModel", "load_vllm_model"]
 
 #: Frames of one query that the engine reserves memory for.
 _MAX_FRAMES = 4
+_LEAVE_ENGINE_OUT = "leave engine=vllm out of the model's name."
 
 
 def load_vllm_model(spec: CheckpointSpec, name: str) -> VllmModel:
@@ -182,7 +184,7 @@ class VllmModel:
         Raises:
             CapabilityError: Always.
         """
-        raise self._not_offered("teacher-forced scores")
+        raise not_offered("teacher-forced scores", self, _LEAVE_ENGINE_OUT)
 
     def fingerprint(self, queries: Sequence[Query]) -> str:
         """Nothing: the engine gives no logits.
@@ -190,14 +192,7 @@ class VllmModel:
         Raises:
             CapabilityError: Always.
         """
-        raise self._not_offered("logits")
-
-    def _not_offered(self, what: str) -> CapabilityError:
-        return CapabilityError(
-            f"{what} were asked of {self._info.name!r}, which generates with vLLM.",
-            "generate",
-            "leave engine=vllm out of the model's name.",
-        )
+        raise not_offered("logits", self, _LEAVE_ENGINE_OUT)
 
     def _prompt(self, query: Query) -> tuple[dict[str, Any], str, str]:
         """What the engine is given for a query, what the answer begins with, and the prompt's text."""
