@@ -53,7 +53,7 @@ _ALL: frozenset[Capability] = frozenset(
     }
 )
 _TEXT: frozenset[Capability] = frozenset({"generate", "score", "logits", "notes"})
-_WORDS_ONLY: frozenset[Capability] = frozenset({"generate", "notes"})
+_WORDS: frozenset[Capability] = frozenset({"generate", "score", "notes"})
 
 MODELS: dict[str, ModelEntry] = {
     "phantom-med": ModelEntry(
@@ -89,11 +89,12 @@ MODEL_FAMILIES: dict[str, tuple[str, ModelEntry]] = {
         "endpoint:URL#NAME",
         ModelEntry(
             "reground.models.registry:_load_endpoint",
-            _WORDS_ONLY,
-            "A model behind an OpenAI-compatible endpoint; the key comes from the environment.",
+            _WORDS,
+            "A model behind an OpenAI-compatible endpoint; the key comes from the environment; ?OPTIONS may follow.",
             has_weights=False,
             limits_chains=False,
             check="reground.models.endpoint.spec:check_spec",
+            lacks="reground.models.endpoint.spec:lacking",
         ),
     ),
 }
