@@ -284,5 +284,5 @@ def test_what_cannot_be_asked_is_refused(tiny_model: HfModel, query: Query, targ
 
 
 def test_queries_and_targets_must_pair_up(tiny_model: HfModel) -> None:
-    with pytest.raises(InputError, match="2 completions were given for 1 queries"):
+    with pytest.raises(InputError, match="2 texts were given to be put after 1 queries"):
         tiny_model.score([Query(question="which?")], ["one", "two"])

@@ -26,6 +26,7 @@ __all__ = [
     "TargetScore",
     "by_query",
     "check_decoding",
+    "check_paired",
     "not_offered",
     "probe_query",
 ]
@@ -109,6 +110,20 @@ def check_decoding(max_new_tokens: int, num_samples: int, temperature: float) ->
             f"{max_new_tokens=}, {num_samples=}, {temperature=} were given.",
             "at least one token, at least one sample, a temperature of 0 or more",
             "correct the decoding settings.",
+        )
+
+
+def check_paired(queries: Sequence[Query], texts: Sequence[str]) -> None:
+    """Nothing, if there is one text to put after each query.
+
+    Raises:
+        InputError: There are more or fewer.
+    """
+    if len(queries) != len(texts):
+        raise InputError(
+            f"{len(texts)} texts were given to be put after {len(queries)} queries.",
+            "one for each query",
+            "pair them up.",
         )
 
 

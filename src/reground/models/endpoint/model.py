@@ -30,6 +30,7 @@ from reground.models.base import (
     TargetScore,
     by_query,
     check_decoding,
+    check_paired,
     not_offered,
 )
 from reground.models.endpoint.cache import ReplyCache, max_cache_bytes, reply_cache_path
@@ -182,7 +183,8 @@ class EndpointModel:
         """
         if self._spec.scores is None:
             raise not_offered("teacher-forced scores", self, _ASK_FOR_SCORES)
-        _check_targets(queries, targets)
+        check_paired(queries, targets)
+        _check_not_blank(targets)
         pictures: dict[tuple[str | None, tuple[str, ...]], list[dict[str, Any]]] = {}
         alone, completed = [], []
         for query, target in zip(queries, targets, strict=True):
@@ -337,11 +339,7 @@ def _first_body(spec: EndpointSpec, max_tokens: int, fields: Mapping[str, Any]) 
     return {"model": spec.model, "messages": [message], spec.max_tokens_field: max_tokens, **fields, **spec.extra}
 
 
-def _check_targets(queries: Sequence[Query], targets: Sequence[str]) -> None:
-    if len(queries) != len(targets):
-        raise InputError(
-            f"{len(targets)} targets were given for {len(queries)} queries.", "one for each query", "pair them up."
-        )
+def _check_not_blank(targets: Sequence[str]) -> None:
     blank = [target for target in targets if not target.strip()]
     if blank:
         raise InputError(
