@@ -12,7 +12,7 @@ from reground.models.base import Query
 from reground.models.hf.adapter import HfModel
 from reground.models.hf.family import TokenRow
 
-__all__ = ["PromptScorer"]
+__all__ = ["PromptScorer", "ranked_places"]
 
 
 class PromptScorer:
@@ -36,7 +36,14 @@ class PromptScorer:
             return Reply(str(error).encode(), status=400)
         body = {**reply.body, "prompt_token_ids": list(row.ids)}
         if "prompt_logprobs" in request:
-            body["prompt_logprobs"] = self._told(row, request["prompt_logprobs"])
+            decode = self._model.processor.tokenizer.decode
+            body["prompt_logprobs"] = [None] + [
+                {
+                    str(token): {"logprob": log_prob, "rank": rank, "decoded_token": decode([token])}
+                    for token, (log_prob, rank) in place.items()
+                }
+                for place in ranked_places(self._model, row, request["prompt_logprobs"])
+            ]
         return Reply(body)
 
     def _row(self, request: dict[str, Any]) -> TokenRow:
@@ -63,22 +70,14 @@ class PromptScorer:
         expanded = first + "".join(frame.placeholder + piece for frame, piece in zip(frames, rest, strict=True))
         return TokenRow(expanded, model.chat.tokenise(expanded), frames)
 
-    @torch.no_grad()
-    def _told(self, row: TokenRow, num_top: int) -> list[dict[str, Any] | None]:
-        """For each token but the first, its log-probability and those of the most likely, in vLLM's form."""
-        logits_TV = self._model._forward([row], keep=len(row.ids))[0].float()
-        told: list[dict[str, Any] | None] = [None]
-        for token, log_probs_V in zip(row.ids[1:], logits_TV[:-1].log_softmax(-1), strict=True):
-            ranks = {token: int((log_probs_V >= log_probs_V[token]).sum())}
-            ranks |= {top: rank for rank, top in enumerate(log_probs_V.topk(num_top).indices.tolist(), start=1)}
-            told.append(
-                {
-                    str(each): {
-                        "logprob": float(log_probs_V[each]),
-                        "rank": rank,
-                        "decoded_token": self._model.processor.tokenizer.decode([each]),
-                    }
-                    for each, rank in ranks.items()
-                }
-            )
-        return told
+
+@torch.no_grad()
+def ranked_places(model: HfModel, row: TokenRow, num_top: int) -> list[dict[int, tuple[float, int]]]:
+    """For each token but the first, log-probability and rank of itself and of the most likely, in vLLM's order."""
+    logits_TV = model._forward([row], keep=len(row.ids))[0].float()
+    places = []
+    for token, log_probs_V in zip(row.ids[1:], logits_TV[:-1].log_softmax(-1), strict=True):
+        ranks = {token: int((log_probs_V >= log_probs_V[token]).sum())}
+        ranks |= {top: rank for rank, top in enumerate(log_probs_V.topk(num_top).indices.tolist(), start=1)}
+        places.append({each: (float(log_probs_V[each]), rank) for each, rank in ranks.items()})
+    return places

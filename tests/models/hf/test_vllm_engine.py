@@ -10,8 +10,8 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-import torch
 
+from prompt_scorer import ranked_places
 from reground.edits.records import ImageRef
 from reground.errors import CapabilityError, InputError, ModelError, RegroundError
 from reground.models.base import Query
@@ -45,16 +45,11 @@ class Engine:
         for token in prompt["prompt_token_ids"]:
             is_image = token == self.scorer.module.config.image_token_id
             ids += [token] * (len(next(features).features_TH) if is_image else 1)
-        with torch.no_grad():
-            logits_TV = self.scorer._forward([TokenRow("", tuple(ids), frames)], keep=len(ids))[0].float()
-        told: list[Any] = [None]
-        for token, log_probs_V in zip(ids[1:], logits_TV[:-1].log_softmax(-1), strict=True):
-            ranks = {token: int((log_probs_V >= log_probs_V[token]).sum())}
-            top = log_probs_V.topk(settings.prompt_logprobs).indices.tolist()
-            ranks |= {other: rank for rank, other in enumerate(top, start=1)}
-            told.append(
-                {each: SimpleNamespace(logprob=float(log_probs_V[each]), rank=rank) for each, rank in ranks.items()}
-            )
+        places = ranked_places(self.scorer, TokenRow("", tuple(ids), frames), settings.prompt_logprobs)
+        told: list[Any] = [None] + [
+            {token: SimpleNamespace(logprob=log_prob, rank=rank) for token, (log_prob, rank) in place.items()}
+            for place in places
+        ]
         kept = told if self.num_told is None else told[: self.num_told]
         return SimpleNamespace(prompt_token_ids=ids, prompt_logprobs=kept)
 
