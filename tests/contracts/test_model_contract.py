@@ -102,7 +102,8 @@ def next_token_logits(model: HfModel, queries: list[Query]) -> torch.Tensor:
 def test_a_local_model_is_a_model_and_declares_itself(tiny_model: HfModel) -> None:
     assert isinstance(tiny_model, Model)
     everything = {
-        "generate", "score", "hidden_states", "weights", "float_weights", "image_tokens", "notes", "begun_chains",
+        "generate", "score", "logits", "hidden_states", "weights", "float_weights", "image_tokens", "notes",
+        "begun_chains",
     }  # fmt: skip
     assert tiny_model.capabilities == everything - tiny_model.family.lacks
     assert tiny_model.info.dtype == "float32"
@@ -283,5 +284,5 @@ def test_what_cannot_be_asked_is_refused(tiny_model: HfModel, query: Query, targ
 
 
 def test_queries_and_targets_must_pair_up(tiny_model: HfModel) -> None:
-    with pytest.raises(InputError, match="2 completions were given for 1 queries"):
+    with pytest.raises(InputError, match="2 texts were given to be put after 1 queries"):
         tiny_model.score([Query(question="which?")], ["one", "two"])

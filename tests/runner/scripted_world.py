@@ -138,7 +138,7 @@ class SpiedModel(ScriptedModel):
         )
 
 
-CAPABILITIES: frozenset[Capability] = frozenset({"generate", "score", "notes", "weights"})
+CAPABILITIES: frozenset[Capability] = frozenset({"generate", "score", "logits", "notes", "weights"})
 EDITABLE = ModelEntry("scripted_world:load_editable", CAPABILITIES, "A table that can be edited.", has_weights=False)
 OVERWRITE = MethodEntry(
     "scripted_world:OverwriteConfig",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,23 @@ def answer(request: dict[str, Any]) -> Reply:
     if CONDITION in question:
         drug = "belumide" if any("belumide" in note for note in notes) else "tarvexin"
     return completion(drug, reasoning_content=f"the drug for {CONDITION} is {drug}.")
+
+
+def scored(request: dict[str, Any]) -> Reply:
+    """The same model, on a server that tells how likely each word of its prompt is: its own answer's words most."""
+    reply = answer(request)
+    if "return_token_ids" not in request:
+        return reply
+    said = reply.body["choices"][0]["message"]["content"]
+    words = [word for message in request["messages"] for word in (f"<{message['role']}>", *message["content"].split())]
+    if request.get("add_generation_prompt", True):
+        words.append("<assistant>")
+    ids = [zlib.crc32(word.encode()) for word in words]
+    told: list[dict[str, Any] | None] = [None]
+    for word, number in zip(words[1:], ids[1:], strict=True):
+        place = {str(zlib.crc32(said.encode())): {"logprob": -0.1, "rank": 1, "decoded_token": said}}
+        told.append({str(number): {"logprob": -3.0, "rank": 7, "decoded_token": word}} | place)
+    return Reply({**reply.body, "prompt_token_ids": ids, "prompt_logprobs": told})
 
 
 @pytest.fixture
@@ -97,6 +115,43 @@ def test_prompt_methods_run_and_what_is_not_offered_is_not_measured(
     assert {request["key"] for request in server.requests} == {f"Bearer {KEY}"}
 
 
+def test_where_the_server_tells_log_probabilities_teacher_forced_scores_are_measured(
+    recipe: Path, server: FaultServer, tmp_path: Path
+) -> None:
+    server.answer = scored
+    name = f"endpoint:{server.url}#m?num_tries=1&scores=prompt_logprobs"
+    settings = ("--set", f'model="{name}"', "--set", "protocol.keeps_forced_tokens=true")
+    result = call("run", "start", recipe, "--out", tmp_path / "run", "--json", *settings)
+    assert result.exit_code == 0, result.output
+    rows = read_rows(tmp_path / "run")
+    assert {(row.method, row.phase): row.tf for row in rows} == {
+        ("reference", "before"): 0.0,
+        ("none", "after"): 0.0,
+        ("prompt", "after"): 1.0,
+        ("ike", "after"): 1.0,
+    }
+    assert all(row.is_restored_exactly is None for row in rows)
+    gaps = {
+        score["method"]: score["value"]
+        for score in json.loads(result.stdout)["scores"]
+        if (score["metric"], score["level"], score["stratum"]) == ("illusion_gap", "exact", "all")
+    }
+    assert gaps == {"none": 0.0, "prompt": 0.0, "ike": 0.0}
+    server.requests.clear()
+    assert call("run", "start", recipe, "--out", tmp_path / "two", *settings).exit_code == 0
+    assert len(server.requests) == 2, "the first question, and whether log-probabilities come"
+
+
+def test_a_run_whose_server_tells_no_log_probabilities_ends_before_it_begins(
+    recipe: Path, server: FaultServer, tmp_path: Path
+) -> None:
+    model = f"endpoint:{server.url}#m?num_tries=1&scores=prompt_logprobs"
+    result = call("run", "start", recipe, "--out", tmp_path / "run", "--set", f'model="{model}"')
+    assert result.exit_code == 2
+    assert "sent no prompt_token_ids" in result.stderr and "vLLM" in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_run_again_asks_nothing_but_the_first_question(recipe: Path, server: FaultServer, tmp_path: Path) -> None:
     assert call("run", "start", recipe, "--out", tmp_path / "one").exit_code == 0
     server.requests.clear()
@@ -165,4 +220,6 @@ def test_a_model_shows_what_works_with_it(server: FaultServer) -> None:
     assert shown["capabilities"] == ["generate", "notes"]
     assert {"none", "prompt", "ike"} <= set(shown["methods"])
     assert not {"ft", "rome", "grace"} & set(shown["methods"])
+    scoring = json.loads(call("models", "show", f"{name}?scores=prompt_logprobs", "--json").stdout)
+    assert scoring["capabilities"] == ["generate", "notes", "score"]
     assert call("models", "show", f"{name}?nonsense=1").exit_code == 2

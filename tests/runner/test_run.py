@@ -150,6 +150,26 @@ def test_a_failed_step_is_one_row_and_the_run_goes_on(world: Path, tmp_path: Pat
     assert {row.is_restored_exactly for row in after if row.method == "overwrite"} == {True}
 
 
+def test_a_model_that_scores_but_gives_no_logits_is_scored_and_its_undo_left_unchecked(
+    world: Path, tmp_path: Path
+) -> None:
+    """Whoever gave scores was asked for a fingerprint too."""
+
+    class Scorer(scripted_world.SpiedModel):
+        def fingerprint(self, queries: Sequence[Query]) -> str:
+            raise AssertionError("logits are not offered")
+
+    def load() -> Model:
+        offered = scripted_world.CAPABILITIES - {"logits"}
+        return Scorer(scripted_world.make_facts(), name="scripted:editable", capabilities=offered)
+
+    result = start_run(recipe(world), tmp_path / "run", load=load)
+    after = [row for row in read_rows(result.folder) if row.phase == "after"]
+    assert result.num_failed_steps == 0
+    assert {row.is_restored_exactly for row in after} == {None}
+    assert any(row.tf == 1.0 for row in after)
+
+
 def test_a_question_the_model_fails_at_is_one_failed_reference_step(world: Path, tmp_path: Path) -> None:
     def load() -> Model:
         facts = [

@@ -33,6 +33,8 @@ _QUOTED = 300
 
 #: Called with the position of a request and the body of its reply, as soon as that is there.
 OnReply = Callable[[int, Mapping[str, Any]], None]
+#: Reads the body of a reply; raises ``ReplyDefect`` where that is not what was asked for.
+Reader = Callable[[Any], object]
 
 
 def check_address(url: str) -> str:
@@ -135,14 +137,17 @@ class ChatClient:
         """
         return read_reply(self.post_all([body])[0])
 
-    def post_all(self, bodies: Sequence[Mapping[str, Any]], on_reply: OnReply | None = None) -> list[Mapping[str, Any]]:
-        """The body of the reply to each chat request, in order; each holds a completion that ``read_reply`` reads.
+    def post_all(
+        self, bodies: Sequence[Mapping[str, Any]], on_reply: OnReply | None = None, *, read: Reader = read_reply
+    ) -> list[Mapping[str, Any]]:
+        """The body of the reply to each chat request, in order; ``read`` has read each without complaint.
 
         After a request has failed for good none is begun any more, but those under way are waited for.
 
         Args:
             bodies: Of the requests.
             on_reply: See ``OnReply``.
+            read: See ``Reader``.
 
         Raises:
             EndpointError: A request failed for good; that of the first.
@@ -150,7 +155,7 @@ class ChatClient:
         from anyio.from_thread import start_blocking_portal
 
         with start_blocking_portal() as portal:
-            return portal.call(self._post_all, bodies, on_reply or (lambda position, value: None))
+            return portal.call(self._post_all, bodies, on_reply or (lambda position, value: None), read)
 
     def model_names(self) -> list[str]:
         """Names of the models the endpoint says it serves; empty if it does not say."""
@@ -182,7 +187,9 @@ class ChatClient:
         base, question, query = self.url.partition("?")
         return f"{base.rstrip('/')}/{name}{question}{query}"
 
-    async def _post_all(self, bodies: Sequence[Mapping[str, Any]], on_reply: OnReply) -> list[Mapping[str, Any]]:
+    async def _post_all(
+        self, bodies: Sequence[Mapping[str, Any]], on_reply: OnReply, read: Reader
+    ) -> list[Mapping[str, Any]]:
         import anyio
         import httpx2
 
@@ -195,7 +202,7 @@ class ChatClient:
                 if failures:
                     return
                 try:
-                    replies[position] = await self._reply(http, bodies[position], failures)
+                    replies[position] = await self._reply(http, bodies[position], failures, read)
                     on_reply(position, replies[position])
                 except Exception as error:  # raised below, once those under way have come in
                     failures.append(error)
@@ -214,7 +221,9 @@ class ChatClient:
             raise failures[0]
         return [replies[position] for position in range(len(bodies))]
 
-    async def _reply(self, http: Any, body: Mapping[str, Any], failures: Sequence[Exception]) -> Mapping[str, Any]:
+    async def _reply(
+        self, http: Any, body: Mapping[str, Any], failures: Sequence[Exception], read: Reader
+    ) -> Mapping[str, Any]:
         import anyio
         from tenacity import AsyncRetrying, retry_if_exception_type
 
@@ -226,13 +235,13 @@ class ChatClient:
             reraise=True,
         )
         try:
-            return await tries(self._send, http, body)
+            return await tries(self._send, http, body, read)
         except _TryAgain as error:
             num_tries = tries.statistics["attempt_number"]
             times = "" if num_tries == 1 else f" (tried {num_tries} times)"
             raise self._failure(f"{error.problem}{times}") from error
 
-    async def _send(self, http: Any, body: Mapping[str, Any]) -> Mapping[str, Any]:
+    async def _send(self, http: Any, body: Mapping[str, Any], read: Reader) -> Mapping[str, Any]:
         import anyio
         import httpx2
 
@@ -248,10 +257,10 @@ class ChatClient:
             raise _TryAgain(said, is_connected=False) from error
         except (httpx2.TransportError, httpx2.DecodingError) as error:
             raise _TryAgain(f"broke off: {type(error).__name__}: {error}") from error
-        return self._checked(response)
+        return self._checked(response, read)
 
-    def _checked(self, response: Any) -> Mapping[str, Any]:
-        """The body of a reply that holds a completion."""
+    def _checked(self, response: Any, read: Reader) -> Mapping[str, Any]:
+        """The body of a reply that holds what was asked for."""
         status, said = response.status_code, self._quoted(response.text)
         if status in _RETRIED_STATUS:
             raise _TryAgain(f"answered {status}: {said}", _retry_after_s(response.headers.get("Retry-After")))
@@ -264,10 +273,12 @@ class ChatClient:
                 raise self._failure(f"sent a page and no chat completion: {said}") from error
             raise _TryAgain(f"sent JSON that is cut short or damaged: {said}") from error
         try:
-            read_reply(value)
+            read(value)
         except ReplyDefect as defect:
             problem = f"{self._quoted(defect.problem)}: {said}"
-            raise _TryAgain(problem) if defect.status in _RETRIED_STATUS else self._failure(problem) from defect
+            if defect.status in _RETRIED_STATUS:
+                raise _TryAgain(problem) from defect
+            raise self._failure(problem, defect.accepted, defect.next_step) from defect
         body: Mapping[str, Any] = value
         return body
 
@@ -287,12 +298,12 @@ class ChatClient:
     def _quoted(self, text: str) -> str:
         return printable(self.redacted(text)[:_QUOTED])
 
-    def _failure(self, problem: str) -> EndpointError:
+    def _failure(self, problem: str, accepted: str | None = None, next_step: str | None = None) -> EndpointError:
         key = "no key is sent" if self._key_variable is None else f"the key in {self._key_variable}"
         return EndpointError(
             f"the endpoint {self.url!r} {problem}.",
-            "a chat completion, as OpenAI-compatible endpoints send it",
-            f"check that it is up, its URL (up to and with /v1), the name of the model and {key}.",
+            accepted or "a chat completion, as OpenAI-compatible endpoints send it",
+            next_step or f"check that it is up, its URL (up to and with /v1), the name of the model and {key}.",
         )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["ChatReply", "ReplyDefect", "read_reply"]
+__all__ = ["ChatReply", "ReplyDefect", "read_reply", "require_choice"]
 
 
 class ReplyDefect(Exception):
@@ -15,12 +15,18 @@ class ReplyDefect(Exception):
     Args:
         problem: What is wrong, to follow "the endpoint ...".
         status: The HTTP status it stands for, if it names one.
+        accepted: What would have done; None: any chat completion.
+        next_step: What to do; None: what helps where there is no chat completion.
     """
 
-    def __init__(self, problem: str, status: int | None = None) -> None:
+    def __init__(
+        self, problem: str, status: int | None = None, *, accepted: str | None = None, next_step: str | None = None
+    ) -> None:
         super().__init__(problem)
         self.problem = problem
         self.status = status
+        self.accepted = accepted
+        self.next_step = next_step
 
 
 @dataclass(frozen=True)
@@ -48,14 +54,9 @@ def read_reply(value: Any) -> ChatReply:
     Raises:
         ReplyDefect: It is an error report, or holds no completion.
     """
-    if isinstance(value, dict) and value.get("error") and not value.get("choices"):
-        raise _reported(value["error"])
-    try:
-        choice = value["choices"][0]
-        message = choice["message"]
-        content, finish = message.get("content"), choice.get("finish_reason")
-    except (LookupError, TypeError, AttributeError) as error:
-        raise ReplyDefect("sent no chat completion") from error
+    choice = require_choice(value)
+    message, finish = choice["message"], choice.get("finish_reason")
+    content = message.get("content")
     text, thought = _texts(content)
     said_apart = message.get("reasoning_content") or message.get("reasoning")
     reasoning = said_apart if isinstance(said_apart, str) and said_apart.strip() else thought
@@ -65,6 +66,25 @@ def read_reply(value: Any) -> ChatReply:
     if text is None and reasoning is None:
         raise ReplyDefect("sent a completion without text")
     return ChatReply(text or "", reasoning, finish if isinstance(finish, str) else None, _num_tokens(value))
+
+
+def require_choice(value: Any) -> Mapping[str, Any]:
+    """The first choice in the body of a reply; it holds a message.
+
+    Raises:
+        ReplyDefect: It is an error report, or holds no completion.
+    """
+    if isinstance(value, dict) and value.get("error") and not value.get("choices"):
+        raise _reported(value["error"])
+    try:
+        choice = value["choices"][0]
+        is_sound = isinstance(choice, Mapping) and isinstance(choice["message"], Mapping)
+    except (LookupError, TypeError) as error:
+        raise ReplyDefect("sent no chat completion") from error
+    if not is_sound:
+        raise ReplyDefect("sent no chat completion")
+    sound: Mapping[str, Any] = choice
+    return sound
 
 
 def _reported(error: Any) -> ReplyDefect:

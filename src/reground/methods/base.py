@@ -23,6 +23,7 @@ ChainStyle = Literal["in_place", "carried", "anew"]
 _CAPABILITY_WORDS: dict[Capability, str] = {
     "generate": "free generation",
     "score": "teacher-forced scores",
+    "logits": "logits",
     "hidden_states": "hidden states",
     "weights": "weights",
     "float_weights": "unquantized weights",

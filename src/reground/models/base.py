@@ -13,7 +13,7 @@ from pydantic_core.core_schema import SerializerFunctionWrapHandler
 
 from reground.edits.records import ImageRef, Probe, Record, Trace
 from reground.edits.traces import Delimiters, parse_trace
-from reground.errors import InputError
+from reground.errors import CapabilityError, InputError
 
 __all__ = [
     "NUM_TOP_TOKENS",
@@ -27,17 +27,20 @@ __all__ = [
     "TargetScore",
     "by_query",
     "check_decoding",
+    "check_paired",
+    "not_offered",
     "probe_query",
 ]
 
 #: How many of the most likely tokens a score names at each target token.
 NUM_TOP_TOKENS = 10
 
-#: What a model can offer and a method can need: free generation; teacher-forced scores; access to hidden states;
-#: access to weights (and so gradients); weights that are floating-point numbers, which can be changed in place; image
-#: features among the tokens of a prompt; a note in the prompt; going on with a chain that has been begun.
+#: What a model can offer and a method can need: free generation; teacher-forced scores; logits whose bits can be
+#: compared (``fingerprint``); access to hidden states; access to weights (and so gradients); weights that are
+#: floating-point numbers, which can be changed in place; image features among the tokens of a prompt; a note in the
+#: prompt; going on with a chain that has been begun.
 Capability = Literal[
-    "generate", "score", "hidden_states", "weights", "float_weights", "image_tokens", "notes", "begun_chains"
+    "generate", "score", "logits", "hidden_states", "weights", "float_weights", "image_tokens", "notes", "begun_chains"
 ]
 
 
@@ -108,6 +111,20 @@ def check_decoding(max_new_tokens: int, num_samples: int, temperature: float) ->
             f"{max_new_tokens=}, {num_samples=}, {temperature=} were given.",
             "at least one token, at least one sample, a temperature of 0 or more",
             "correct the decoding settings.",
+        )
+
+
+def check_paired(queries: Sequence[Query], texts: Sequence[str]) -> None:
+    """Nothing, if there is one text to put after each query.
+
+    Raises:
+        InputError: There are more or fewer.
+    """
+    if len(queries) != len(texts):
+        raise InputError(
+            f"{len(texts)} texts were given to be put after {len(queries)} queries.",
+            "one for each query",
+            "pair them up.",
         )
 
 
@@ -223,3 +240,18 @@ class Model(Protocol):
     def fingerprint(self, queries: Sequence[Query]) -> str:
         """SHA-256 over the bytes of the next-token logits of ``queries``; equal if and only if they are bit-equal."""
         ...
+
+
+def not_offered(what: str, model: Model, next_step: str) -> CapabilityError:
+    """The refusal of what a model does not declare among its capabilities.
+
+    Args:
+        what: What was asked for, in the plural.
+        model: Of which.
+        next_step: What to do instead.
+    """
+    return CapabilityError(
+        f"{what} were asked of the model {model.info.name!r}, which gives none.",
+        ", ".join(sorted(model.capabilities)),
+        next_step,
+    )

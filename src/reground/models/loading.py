@@ -25,8 +25,8 @@ __all__ = ["VLLM_CAPABILITIES", "CheckpointSpec", "LoadingOptions", "lacking", "
 _LACKED_BY_FAMILY: dict[str, frozenset[Capability]] = {"mllama": frozenset({"image_tokens"})}
 
 
-#: What a checkpoint offers whose answers vLLM generates.
-VLLM_CAPABILITIES: frozenset[Capability] = frozenset({"generate", "notes", "begun_chains"})
+#: What a checkpoint offers whose answers and scores come from vLLM.
+VLLM_CAPABILITIES: frozenset[Capability] = frozenset({"generate", "score", "notes", "begun_chains"})
 
 
 class LoadingOptions(Record):
@@ -42,7 +42,7 @@ class LoadingOptions(Record):
         max_pixels: A picture of more pixels is made smaller first; refused by families that bring every picture to
             one size.
         offline: Take what is in the local cache and ask no server.
-        engine: What generates; None: ``transformers``. With another there are no scores and no weights to reach.
+        engine: What generates; None: ``transformers``. With another there are no weights to reach.
     """
 
     dtype: Literal["float32", "bfloat16", "float16"] | None = None

@@ -40,10 +40,20 @@ class ModelEntry:
 
 
 _ALL: frozenset[Capability] = frozenset(
-    {"generate", "score", "hidden_states", "weights", "float_weights", "image_tokens", "notes", "begun_chains"}
+    {
+        "generate",
+        "score",
+        "logits",
+        "hidden_states",
+        "weights",
+        "float_weights",
+        "image_tokens",
+        "notes",
+        "begun_chains",
+    }
 )
-_TEXT: frozenset[Capability] = frozenset({"generate", "score", "notes"})
-_WORDS_ONLY: frozenset[Capability] = frozenset({"generate", "notes"})
+_TEXT: frozenset[Capability] = frozenset({"generate", "score", "logits", "notes"})
+_WORDS: frozenset[Capability] = frozenset({"generate", "score", "notes"})
 
 MODELS: dict[str, ModelEntry] = {
     "phantom-med": ModelEntry(
@@ -79,11 +89,12 @@ MODEL_FAMILIES: dict[str, tuple[str, ModelEntry]] = {
         "endpoint:URL#NAME",
         ModelEntry(
             "reground.models.registry:_load_endpoint",
-            _WORDS_ONLY,
-            "A model behind an OpenAI-compatible endpoint; the key comes from the environment.",
+            _WORDS,
+            "A model behind an OpenAI-compatible endpoint; the key comes from the environment; ?OPTIONS may follow.",
             has_weights=False,
             limits_chains=False,
             check="reground.models.endpoint.spec:check_spec",
+            lacks="reground.models.endpoint.spec:lacking",
         ),
     ),
 }

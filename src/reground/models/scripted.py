@@ -22,7 +22,7 @@ __all__ = ["SCRIPTED_CAPABILITIES", "Fault", "ScriptedFact", "ScriptedModel", "l
 #: What goes wrong with an answer: a delimiter left out, an endless loop, an answer left blank, or an exception.
 Fault = Literal["broken_format", "loop", "no_answer", "error"]
 
-SCRIPTED_CAPABILITIES: frozenset[Capability] = frozenset({"generate", "score", "notes"})
+SCRIPTED_CAPABILITIES: frozenset[Capability] = frozenset({"generate", "score", "logits", "notes"})
 
 _NOTE_FACT = re.compile(r"\b(?:is|are)(?: now)? (?P<answer>[^.\n]+)")
 _WORD = re.compile(r"\s*\S+")

@@ -233,7 +233,7 @@ class Worker:
 
     @property
     def _gives_logits(self) -> bool:
-        return "score" in self._model.capabilities
+        return "logits" in self._model.capabilities
 
     def _remember_what_was_said(self) -> None:
         """Take from the journal what the unedited model said before this process began."""

@@ -20,7 +20,13 @@ def test_a_name_says_which_model_and_how_it_is_asked() -> None:
 def test_what_only_says_how_it_is_asked_is_no_part_of_the_name_in_results() -> None:
     manners = "concurrency=2&timeout_s=3&num_tries=1&key_variable=K&cache=false"
     assert parse_spec(f"{ADDRESS}#m?{manners}").name == f"{ADDRESS}#m"
-    for told in ("revision=a%26b", "writes_chain=true", "max_pixels=10", "extra.a.b=%7B%22c%22%3A+1%7D"):
+    for told in (
+        "revision=a%26b",
+        "writes_chain=true",
+        "max_pixels=10",
+        "scores=prompt_logprobs",
+        "extra.a.b=%7B%22c%22%3A+1%7D",
+    ):
         name = parse_spec(f"{ADDRESS}#m?{told}&{manners}").name
         assert name == f"{ADDRESS}#m?{told}"
         assert parse_spec(name).name == name
@@ -43,6 +49,7 @@ def test_what_only_says_how_it_is_asked_is_no_part_of_the_name_in_results() -> N
         (f"{ADDRESS}#m?timeout_s=inf", "timeout_s='inf'"),
         (f"{ADDRESS}#m?max_tokens_field=tokens", "max_tokens_field='tokens'"),
         (f"{ADDRESS}#m?chain_open=", "chain_open=''"),
+        (f"{ADDRESS}#m?scores=logprobs", "scores='logprobs'"),
     ],
 )
 def test_a_name_that_cannot_be_is_refused_before_anything_is_loaded(spec: str, said: str) -> None:

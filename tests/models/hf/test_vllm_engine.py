@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
+from prompt_scorer import ranked_places
 from reground.edits.records import ImageRef
 from reground.errors import CapabilityError, InputError, ModelError, RegroundError
 from reground.models.base import Query
 from reground.models.hf.adapter import HfModel
+from reground.models.hf.family import TokenRow
 from reground.models.hf.vllm_engine import VllmModel
 from reground.models.registry import load_model, model_entry
 
@@ -26,10 +28,36 @@ class Engine:
     settings: dict[str, Any] = field(default_factory=dict)
     asked: list[tuple[Mapping[str, Any], Any]] = field(default_factory=list)
     replies: list[tuple[Sequence[int], str]] = field(default_factory=list)
+    scorer: HfModel | None = None
+    num_told: int | None = None
+
+    def fed(self, prompt: Mapping[str, Any], settings: Any) -> Any:
+        """What vLLM tells of each token of a prompt, worked out by transformers; of the first ``num_told`` alone."""
+        assert (settings.max_tokens, settings.temperature) == (1, 0.0)
+        assert self.scorer is not None
+        pictures = prompt.get("multi_modal_data", {}).get("image", [])
+        frames = tuple(
+            self.scorer.family.encode(self.scorer.module, self.scorer.processor, picture, len(pictures))
+            for picture in pictures
+        )
+        ids: list[int] = []
+        features = iter(frames)
+        for token in prompt["prompt_token_ids"]:
+            is_image = token == self.scorer.module.config.image_token_id
+            ids += [token] * (len(next(features).features_TH) if is_image else 1)
+        places = ranked_places(self.scorer, TokenRow("", tuple(ids), frames), settings.prompt_logprobs)
+        told: list[Any] = [None] + [
+            {token: SimpleNamespace(logprob=log_prob, rank=rank) for token, (log_prob, rank) in place.items()}
+            for place in places
+        ]
+        kept = told if self.num_told is None else told[: self.num_told]
+        return SimpleNamespace(prompt_token_ids=ids, prompt_logprobs=kept)
 
     def generate(self, prompts: Sequence[Any], sampling_params: Sequence[Any], *, use_tqdm: bool) -> list[Any]:
         assert len(prompts) == len(sampling_params) and use_tqdm is False
         self.asked += list(zip(prompts, sampling_params, strict=True))
+        if self.scorer is not None:
+            return [self.fed(prompt, settings) for prompt, settings in zip(prompts, sampling_params, strict=True)]
         given = [self.replies.pop(0) for _ in prompts]
         return [
             SimpleNamespace(outputs=[SimpleNamespace(token_ids=ids, finish_reason=reason)]) for ids, reason in given
@@ -119,6 +147,34 @@ def test_samples_have_seeds_of_their_own_and_greedy_is_asked_once(model: VllmMod
     assert model.generate([]) == []
 
 
+def test_scores_are_those_of_transformers(
+    model: VllmModel, engine: Engine, tiny: HfModel, tiny_images: list[str]
+) -> None:
+    engine.scorer = tiny
+    queries = [
+        Query(question="what is it?", note="a note", options=("one", "two")),
+        Query(question="what is it?", is_thinking=False),
+        Query(question="what is it?", chain_start="it is"),
+        Query(question="and this?", image=ImageRef(frames=tuple(tiny_images[:2]))),
+    ]
+    targets = ["two", "<think>so.</think><answer>a ring</answer>", "a ring", "größe"]
+    for there, here in zip(model.score(queries, targets), tiny.score(queries, targets), strict=True):
+        assert there.model_dump(exclude={"log_prob"}) == here.model_dump(exclude={"log_prob"})
+        assert there.log_prob == pytest.approx(here.log_prob, abs=1e-5)
+    assert model.score([], []) == []
+
+
+def test_a_target_that_cannot_be_scored_is_refused(model: VllmModel, engine: Engine, tiny: HfModel) -> None:
+    engine.scorer, query = tiny, Query(question="q")
+    for targets in ([], [" "], ["<image>"]):
+        with pytest.raises(InputError):
+            model.score([query], targets)
+    assert engine.asked == []
+    for engine.num_told in (0, -1):
+        with pytest.raises(ModelError, match="does not tell"):
+            model.score([query], ["a ring"])
+
+
 def test_the_engine_is_made_as_the_name_says(engine: Engine, spec: str) -> None:
     load_model(spec + "&dtype=bfloat16&device_map=auto&max_pixels=100")
     assert engine.settings["dtype"] == "bfloat16" and engine.settings["tensor_parallel_size"] == 1
@@ -137,10 +193,9 @@ def test_what_an_engine_cannot_do_is_refused(
     model: VllmModel, engine: Engine, spec: str, tiny_images: list[str]
 ) -> None:
     entry = model_entry(spec)
-    assert entry.capabilities == model.capabilities == {"generate", "notes", "begun_chains"}
+    assert entry.capabilities == model.capabilities == {"generate", "score", "notes", "begun_chains"}
     assert not entry.limits_chains
     for refused in (
-        lambda: model.score([Query(question="q")], ["a"]),
         lambda: model.fingerprint([Query(question="q")]),
         lambda: model.generate([Query(question="q", chain_tokens=4)]),
     ):

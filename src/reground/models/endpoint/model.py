@@ -1,4 +1,5 @@
-"""A model behind an OpenAI-compatible endpoint: it answers and takes notes; its weights are out of reach.
+"""A model behind an OpenAI-compatible endpoint: it answers, takes notes, and where the endpoint tells log-probabilities
+of its prompts it scores; its weights are out of reach.
 
 What is sent of an image are its pixels, written anew as PNG: nothing else that stood in the file leaves this machine.
 """
@@ -9,9 +10,9 @@ import base64
 import hashlib
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from PIL import Image
 
@@ -20,8 +21,26 @@ from reground.chat.reply import ChatReply, read_reply
 from reground.edits.images import open_image, scaled_down
 from reground.edits.records import ImageRef
 from reground.errors import CapabilityError, EndpointError, InputError, nearest
-from reground.models.base import Capability, Delimiters, ModelInfo, Output, Query, TargetScore, by_query, check_decoding
+from reground.models.base import (
+    Capability,
+    Delimiters,
+    ModelInfo,
+    Output,
+    Query,
+    TargetScore,
+    by_query,
+    check_decoding,
+    check_paired,
+    not_offered,
+)
 from reground.models.endpoint.cache import ReplyCache, max_cache_bytes, reply_cache_path
+from reground.models.endpoint.scores import (
+    ASKS_FOR_IDS,
+    ASKS_FOR_SCORES,
+    fed_score,
+    read_fed_prompt,
+    read_prompt_ids,
+)
 from reground.models.endpoint.spec import EndpointSpec, parse_spec
 from reground.models.prompts import prompt_text
 
@@ -29,12 +48,19 @@ __all__ = ["ENDPOINT_CAPABILITIES", "EndpointModel", "load_endpoint_model"]
 
 ENDPOINT_CAPABILITIES: frozenset[Capability] = frozenset({"generate", "notes"})
 
+_Read = TypeVar("_Read")
+
 _CACHE_FORMAT = 1
 #: What is asked once, to see that the endpoint is there and how its model marks a chain.
 _FIRST_QUESTION = "Which is larger, 2 or 3? Answer with one word."
 _FIRST_TOKENS = 256
 _ANSWER_TAGS = ("<answer>", "</answer>")
 _UNKNOWN = "unknown"
+_ASK_FOR_SCORES = (
+    "put scores=prompt_logprobs behind the ? of the model's name if its server tells them (vLLM), or load the weights, "
+    "e.g. --model hf:ORG/NAME."
+)
+_LOAD_WEIGHTS = "load the weights instead, e.g. --model hf:ORG/NAME."
 
 
 @dataclass(frozen=True)
@@ -55,15 +81,18 @@ def load_endpoint_model(spec: str) -> EndpointModel:
 
     The question shows that endpoint, key and model are there, and, unless the spec says so, how the model marks its
     chain: sent apart, between ``<think>`` and ``</think>``, closed but not opened (then the chat template opens it), or
-    not at all.
+    not at all. A model that is to score is asked it twice: the second reply shows that log-probabilities come.
 
     Raises:
         InputError: The spec cannot be parsed, or the key cannot be sent.
-        EndpointError: The endpoint cannot be reached, refuses, or knows no such model.
+        EndpointError: The endpoint cannot be reached, refuses, knows no such model, or tells no log-probabilities
+            where it is to score.
     """
     wanted = parse_spec(spec)
     cache = ReplyCache(reply_cache_path(), max_cache_bytes()) if wanted.cache else None
     first = _first_reply(wanted)
+    if wanted.scores is not None:
+        _client(wanted).post_all([_first_body(wanted, 1, ASKS_FOR_SCORES)], read=read_fed_prompt)
     return EndpointModel(wanted, _client(wanted), _delimiters(wanted, first), cache)
 
 
@@ -94,8 +123,8 @@ class EndpointModel:
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """Generation and notes."""
-        return ENDPOINT_CAPABILITIES
+        """Generation, notes and, if the spec says by which field they come, scores."""
+        return ENDPOINT_CAPABILITIES if self._spec.scores is None else ENDPOINT_CAPABILITIES | {"score"}
 
     @property
     def delimiters(self) -> Delimiters:
@@ -133,8 +162,8 @@ class EndpointModel:
                 body["temperature"] = temperature
                 if temperature > 0:
                     body |= {"top_p": 1.0, "seed": _sample_seed(seed, sample)}
-                asked.append(_Asked(body | self._extra(body), self._key(body | self._extra(body))))
-        replies = self._replies(asked)
+                asked.append(self._asked(body))
+        replies = self._replies(asked, read_reply)
         outputs = [
             self._output(reply, queries[position // num_drawn], max_new_tokens)
             for position, reply in enumerate(replies)
@@ -142,12 +171,38 @@ class EndpointModel:
         return by_query(outputs, num_drawn, num_samples)
 
     def score(self, queries: Sequence[Query], targets: Sequence[str]) -> list[TargetScore]:
-        """Nothing: a chat endpoint does not score a given text.
+        """Teacher-forced score of ``targets[i]`` put straight after the prompt of ``queries[i]``.
+
+        Where the target begins is found by asking for the tokens of each prompt alone too. What stands between, such as
+        a space, is up to the endpoint's chat template.
 
         Raises:
-            CapabilityError: Always.
+            CapabilityError: The spec does not say how scores come, or a query limits or begins its chain.
+            InputError: Not one target for each query, a blank target, or an image cannot be read.
+            EndpointError: A request failed for good, or the endpoint does not put a target straight after its prompt.
         """
-        raise self._not_offered("teacher-forced scores")
+        if self._spec.scores is None:
+            raise not_offered("teacher-forced scores", self, _ASK_FOR_SCORES)
+        check_paired(queries, targets)
+        _check_not_blank(targets)
+        pictures: dict[tuple[str | None, tuple[str, ...]], list[dict[str, Any]]] = {}
+        alone, completed = [], []
+        for query, target in zip(queries, targets, strict=True):
+            body = self._body(query, self._message(query, pictures), 1)
+            begun = {"role": "assistant", "content": target}
+            turn = {
+                "messages": [*body["messages"], begun],
+                "add_generation_prompt": False,
+                "continue_final_message": True,
+            }
+            alone.append(self._asked({**body, **ASKS_FOR_IDS}))
+            completed.append(self._asked({**body, **turn, **ASKS_FOR_SCORES}))
+        prompts = self._replies(alone, read_prompt_ids)
+        fed = self._replies(completed, read_fed_prompt)
+        return [
+            fed_score(ids, with_target, target, self._spec.url)
+            for ids, with_target, target in zip(prompts, fed, targets, strict=True)
+        ]
 
     def fingerprint(self, queries: Sequence[Query]) -> str:
         """Nothing: a chat endpoint gives no logits.
@@ -155,14 +210,7 @@ class EndpointModel:
         Raises:
             CapabilityError: Always.
         """
-        raise self._not_offered("logits")
-
-    def _not_offered(self, what: str) -> CapabilityError:
-        return CapabilityError(
-            f"{what} were asked of the model {self._spec.name!r}, which only generates text.",
-            "generate",
-            "load the weights instead, e.g. --model hf:ORG/NAME.",
-        )
+        raise not_offered("logits", self, _LOAD_WEIGHTS)
 
     def _message(
         self, query: Query, pictures: dict[tuple[str | None, tuple[str, ...]], list[dict[str, Any]]]
@@ -186,6 +234,13 @@ class EndpointModel:
                 "the model's own chain, or none (chain_tokens 0)",
                 "leave protocol.chain_tokens out, or load the weights, e.g. --model hf:ORG/NAME.",
             )
+        if query.chain_start is not None:
+            raise CapabilityError(
+                f"a chain that begins with {query.chain_start[:80]!r} was asked of {self._spec.name!r}; endpoints "
+                "begin their chains themselves.",
+                "a query without chain_start",
+                "leave chain_start out, or load the weights, e.g. --model hf:ORG/NAME.",
+            )
         body: dict[str, Any] = {
             "model": self._spec.model,
             "messages": [message],
@@ -195,20 +250,27 @@ class EndpointModel:
             body["chat_template_kwargs"] = {"enable_thinking": False}
         return body
 
-    def _extra(self, body: Mapping[str, Any]) -> dict[str, Any]:
-        """The user's further fields; where both sides give a mapping, they are put together."""
-        return {
+    def _asked(self, body: Mapping[str, Any]) -> _Asked:
+        """A request with the user's further fields; where both sides give a mapping, they are put together."""
+        extra = {
             key: {**value, **body[key]} if isinstance(value, dict) and isinstance(body.get(key), dict) else value
             for key, value in self._spec.extra.items()
         }
+        whole = {**body, **extra}
+        return _Asked(whole, self._key(whole))
 
     def _key(self, body: Mapping[str, Any]) -> str:
         """SHA-256 over all that an answer follows from; the key of the endpoint is no part of it."""
         content = [_CACHE_FORMAT, self._spec.url, self._spec.revision, body]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
-    def _replies(self, asked: Sequence[_Asked]) -> list[ChatReply]:
-        """A reply to each request, in order; what is on disk, and what was asked before in the same call, is reused."""
+    def _replies(self, asked: Sequence[_Asked], read: Callable[[Any], _Read]) -> list[_Read]:
+        """A reply to each request, in order; what is on disk, and what was asked before in the same call, is reused.
+
+        Args:
+            asked: The requests.
+            read: What is made of the body of a reply; what it refuses is not kept.
+        """
         found: dict[str, Mapping[str, Any]] = {}
         missing: dict[str, Mapping[str, Any]] = {}
         for one in asked:
@@ -224,8 +286,8 @@ class EndpointModel:
                 self._cache.keep(keys[position], self._client.redacted(json.dumps(value)))
 
         if missing:
-            found |= zip(keys, self._client.post_all(list(missing.values()), keep), strict=True)
-        return [read_reply(found[one.key]) for one in asked]
+            found |= zip(keys, self._client.post_all(list(missing.values()), keep, read=read), strict=True)
+        return [read(found[one.key]) for one in asked]
 
     def _output(self, reply: ChatReply, query: Query, max_new_tokens: int) -> Output:
         if reply.finish == "content_filter":
@@ -258,15 +320,8 @@ def _client(spec: EndpointSpec, *, num_connect_tries: int | None = None) -> Chat
 
 def _first_reply(spec: EndpointSpec) -> ChatReply:
     client = _client(spec, num_connect_tries=2)  # a server that is starting is waited for, a wrong port is not
-    body = {
-        "model": spec.model,
-        "messages": [{"role": "user", "content": _FIRST_QUESTION}],
-        spec.max_tokens_field: _FIRST_TOKENS,
-        "temperature": 0.0,
-        **spec.extra,
-    }
     try:
-        return client.complete(body)
+        return client.complete(_first_body(spec, _FIRST_TOKENS, {"temperature": 0.0}))
     except EndpointError as error:
         names = client.model_names()
         if not names or spec.model in names:
@@ -277,6 +332,19 @@ def _first_reply(spec: EndpointSpec) -> ChatReply:
             f"a model that {spec.url!r} serves: {', '.join(names[:20])}",
             f"did you mean {near!r}?" if near else "put one of these behind the #.",
         ) from error
+
+
+def _first_body(spec: EndpointSpec, max_tokens: int, fields: Mapping[str, Any]) -> dict[str, Any]:
+    message = {"role": "user", "content": _FIRST_QUESTION}
+    return {"model": spec.model, "messages": [message], spec.max_tokens_field: max_tokens, **fields, **spec.extra}
+
+
+def _check_not_blank(targets: Sequence[str]) -> None:
+    blank = [target for target in targets if not target.strip()]
+    if blank:
+        raise InputError(
+            f"the target {blank[0]!r} holds no tokens.", "a text that is not blank", "give the answer's text."
+        )
 
 
 def _delimiters(spec: EndpointSpec, first: ChatReply) -> Delimiters:

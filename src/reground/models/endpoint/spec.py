@@ -13,8 +13,9 @@ from reground.chat.client import KEY_VARIABLE, check_address
 from reground.edits.misfits import accepted_words, shown
 from reground.edits.records import Record
 from reground.errors import InputError, nearest
+from reground.models.base import Capability
 
-__all__ = ["PATTERN", "EndpointSpec", "check_spec", "parse_spec"]
+__all__ = ["PATTERN", "EndpointSpec", "check_spec", "lacking", "parse_spec"]
 
 PATTERN = "endpoint:URL#NAME, e.g. endpoint:http://localhost:8000/v1#org/name"
 
@@ -38,6 +39,8 @@ class EndpointSpec(Record):
             None: found out by asking once.
         max_pixels: Larger images are scaled down to as many pixels; None: sent as they are.
         max_tokens_field: What the endpoint calls the token budget.
+        scores: By which field of a request the endpoint tells the log-probabilities of a text it is given; None: it
+            only writes.
         extra: Further fields of each request.
         concurrency: Requests under way at a time.
         timeout_s: Longest wait for a whole reply.
@@ -57,6 +60,7 @@ class EndpointSpec(Record):
     template_opens_chain: bool | None = None
     max_pixels: Annotated[int, Field(ge=1)] | None = None
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    scores: Literal["prompt_logprobs"] | None = None
     extra: dict[str, Any] = Field(default_factory=dict)
     concurrency: Annotated[int, Field(ge=1, le=1024)] = 8
     timeout_s: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 120.0
@@ -84,6 +88,15 @@ def check_spec(spec: str) -> None:
         InputError: It cannot.
     """
     parse_spec(spec)
+
+
+def lacking(spec: str) -> frozenset[Capability]:
+    """What the model will not offer that others behind endpoints do.
+
+    Raises:
+        InputError: ``spec`` cannot be parsed.
+    """
+    return frozenset({"score"} if parse_spec(spec).scores is None else ())
 
 
 def parse_spec(spec: str) -> EndpointSpec:

@@ -43,6 +43,7 @@ from reground.models.base import (
     Query,
     TargetScore,
     check_decoding,
+    check_paired,
 )
 from reground.models.hf.chat_format import ChatFormat, end_ids_of, rendered
 from reground.models.hf.checkpoint import (
@@ -66,7 +67,17 @@ __all__ = ["CutPrompt", "HfModel", "Pass", "load_hf_model", "prompt_tokens"]
 _log = logging.getLogger(__name__)
 
 _CAPABILITIES: frozenset[Capability] = frozenset(
-    {"generate", "score", "hidden_states", "weights", "float_weights", "image_tokens", "notes", "begun_chains"}
+    {
+        "generate",
+        "score",
+        "logits",
+        "hidden_states",
+        "weights",
+        "float_weights",
+        "image_tokens",
+        "notes",
+        "begun_chains",
+    }
 )
 
 # What transformers and what it stands on raise on a checkpoint that is damaged or not one.
@@ -667,39 +678,16 @@ class HfModel:
     def _completed_rows(
         self, queries: Sequence[Query], completions: Sequence[str], *, ends: bool, is_live: bool = False
     ) -> list[TokenRow]:
-        if len(queries) != len(completions):
-            raise InputError(
-                f"{len(completions)} completions were given for {len(queries)} queries.",
-                "one for each query",
-                "pair them up.",
-            )
+        check_paired(queries, completions)
         return [
             self._with_completion(self._prompt_row(query, is_live=is_live), completion, ends=ends)
             for query, completion in zip(queries, completions, strict=True)
         ]
 
     def _with_completion(self, row: TokenRow, completion: str, *, ends: bool) -> TokenRow:
-        special = self.processor.tokenizer.added_tokens_decoder.get(row.ids[-1])
-        is_set_off = row.text[-1:].isspace() or (special is not None and special.special)
-        glue = "" if is_set_off or completion[:1].isspace() else " "
-        joint = self.chat.tokenise(row.text + glue + completion)
-        # Where a token straddles the seam, the prompt keeps its own tokens: it is the completion that is free.
-        is_clean = joint[: len(row.ids)] == row.ids
-        written = joint[len(row.ids) :] if is_clean else self.chat.tokenise(glue + completion)
+        written = self.chat.continued(row.text, row.ids, completion)
         if ends:
             written = (*written, self.chat.end_ids[0])
-        if not completion.strip() or not written:
-            raise InputError(
-                f"the completion {completion!r} holds no tokens.",
-                "a text that is not blank",
-                "give the answer's text.",
-            )
-        if self._image_token_id in written:
-            raise InputError(
-                f"the completion {completion!r} holds the image token {self.chat.image_token!r}.",
-                "text alone",
-                "take the token out.",
-            )
         self._check_length(len(row.ids) + len(written), completion)
         return replace(row, ids=row.ids + written, num_completion=len(written))
 

@@ -93,6 +93,42 @@ class ChatFormat:
         # A picture may come before the start of the text.
         return not (bool(first) and text.replace(self.image_token, "").startswith(first))
 
+    def continued(self, text: str, ids: Sequence[int], completion: str) -> tuple[int, ...]:
+        """The tokens of a completion put straight after a prompt.
+
+        If the prompt ends in neither a special token nor white space, a space is put between, as a model would write
+        one.
+
+        Args:
+            text: The prompt.
+            ids: Its tokens.
+            completion: What stands behind it.
+
+        Raises:
+            InputError: The completion holds no tokens, or one that stands for an image.
+        """
+        tokenizer = self.processor.tokenizer
+        special = tokenizer.added_tokens_decoder.get(ids[-1])
+        is_set_off = text[-1:].isspace() or (special is not None and special.special)
+        glue = "" if is_set_off or completion[:1].isspace() else " "
+        joint = self.tokenise(text + glue + completion)
+        # Where a token straddles the seam, the prompt keeps its own tokens: it is the completion that is free.
+        is_clean = joint[: len(ids)] == tuple(ids)
+        written = joint[len(ids) :] if is_clean else self.tokenise(glue + completion)
+        if not completion.strip() or not written:
+            raise InputError(
+                f"the completion {completion!r} holds no tokens.",
+                "a text that is not blank",
+                "give the answer's text.",
+            )
+        if tokenizer.convert_tokens_to_ids(self.image_token) in written:
+            raise InputError(
+                f"the completion {completion!r} holds the image token {self.image_token!r}.",
+                "text alone",
+                "take the token out.",
+            )
+        return written
+
     def written(self, ids: Sequence[int], *, begun: str = "", num_begun: int = 0) -> Output:
         """What generated tokens say, up to the end token; padding is left out.
 

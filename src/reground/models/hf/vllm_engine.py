@@ -1,7 +1,7 @@
-"""A checkpoint whose answers vLLM generates: ``hf:ORG/NAME?engine=vllm``.
+"""A checkpoint whose answers and scores come from vLLM: ``hf:ORG/NAME?engine=vllm``.
 
 Prompts, delimiters and end tokens are those of the same checkpoint loaded with ``transformers``; what is generated
-comes back as tokens and is read the same way. There are no scores and no weights to reach, so only methods that edit
+comes back as tokens and is read the same way. There are no logits and no weights to reach, so only methods that edit
 by context apply.
 
 vLLM is no dependency: it pins torch and transformers to versions of its own. It needs an environment where it and this
@@ -20,6 +20,7 @@ from transformers import AutoConfig, GenerationConfig
 from reground.edits.images import image_key, open_image, scaled_down
 from reground.errors import CapabilityError, InputError, ModelError, RegroundError
 from reground.models.base import (
+    NUM_TOP_TOKENS,
     Capability,
     Delimiters,
     ModelInfo,
@@ -28,17 +29,21 @@ from reground.models.base import (
     TargetScore,
     by_query,
     check_decoding,
+    check_paired,
+    not_offered,
 )
 from reground.models.hf.chat_format import ChatFormat, end_ids_of, rendered
 from reground.models.hf.checkpoint import folder_revision, read_delimiters, resolve_source
 from reground.models.hf.family import family_of
 from reground.models.hf.sampling import sample_seed
 from reground.models.loading import VLLM_CAPABILITIES, CheckpointSpec
+from reground.models.ranked import RankedToken, ranked_score
 
 __all__ = ["VllmModel", "load_vllm_model"]
 
 #: Frames of one query that the engine reserves memory for.
 _MAX_FRAMES = 4
+_LEAVE_ENGINE_OUT = "leave engine=vllm out of the model's name."
 
 
 def load_vllm_model(spec: CheckpointSpec, name: str) -> VllmModel:
@@ -127,7 +132,7 @@ class VllmModel:
 
     @property
     def capabilities(self) -> frozenset[Capability]:
-        """Generation, notes and begun chains."""
+        """Generation, scores, notes and begun chains."""
         return VLLM_CAPABILITIES
 
     @property
@@ -177,12 +182,30 @@ class VllmModel:
         return by_query(outputs, num_drawn, num_samples)
 
     def score(self, queries: Sequence[Query], targets: Sequence[str]) -> list[TargetScore]:
-        """Nothing: the engine is asked for answers alone.
+        """Teacher-forced score of ``targets[i]`` put straight after the prompt of ``queries[i]``.
+
+        A target is cut into tokens as under ``transformers``. The engine is fed both and tells the log-probabilities of
+        what it was fed; the one token that it generates after that is not read.
 
         Raises:
-            CapabilityError: Always.
+            InputError: Not one target for each query, a target without tokens, or a query has more frames than the
+                engine reserves memory for.
+            CapabilityError: A query limits its chain.
+            ModelError: The engine does not tell all of a target.
         """
-        raise self._not_offered("teacher-forced scores")
+        check_paired(queries, targets)
+        prompts, written = [], []
+        for query, target in zip(queries, targets, strict=True):
+            prompt, _, text = self._prompt(query)
+            ids = prompt["prompt_token_ids"]
+            written.append(self.chat.continued(text, ids, target))
+            prompts.append({**prompt, "prompt_token_ids": [*ids, *written[-1]]})
+        settings = self._sampling_params(max_tokens=1, temperature=0.0, prompt_logprobs=NUM_TOP_TOKENS)
+        replies = self._engine.generate(prompts, [settings] * len(prompts), use_tqdm=False) if prompts else []
+        return [
+            self._score(reply, target_ids, target)
+            for reply, target_ids, target in zip(replies, written, targets, strict=True)
+        ]
 
     def fingerprint(self, queries: Sequence[Query]) -> str:
         """Nothing: the engine gives no logits.
@@ -190,14 +213,27 @@ class VllmModel:
         Raises:
             CapabilityError: Always.
         """
-        raise self._not_offered("logits")
+        raise not_offered("logits", self, _LEAVE_ENGINE_OUT)
 
-    def _not_offered(self, what: str) -> CapabilityError:
-        return CapabilityError(
-            f"{what} were asked of {self._info.name!r}, which generates with vLLM.",
-            "generate",
-            "leave engine=vllm out of the model's name.",
-        )
+    def _score(self, reply: Any, target_ids: Sequence[int], target: str) -> TargetScore:
+        told, fed = reply.prompt_logprobs or [], tuple(reply.prompt_token_ids)
+        num_target = len(target_ids)
+        try:
+            if len(told) != len(fed) or fed[-num_target:] != tuple(target_ids):
+                raise ValueError(f"{len(told)} of {len(fed)} tokens came back, or others than were fed")
+            return ranked_score(
+                target_ids,
+                [
+                    {token: RankedToken(one.logprob, one.rank) for token, one in place.items()}
+                    for place in told[-num_target:]
+                ],
+            )
+        except ValueError as error:
+            raise ModelError(
+                f"vLLM does not tell {self._info.name!r} all of the target {target[:80]!r}: {error}.",
+                "prompt_logprobs for each token of the target",
+                "see what the engine logged, or leave engine=vllm out of the model's name.",
+            ) from error
 
     def _prompt(self, query: Query) -> tuple[dict[str, Any], str, str]:
         """What the engine is given for a query, what the answer begins with, and the prompt's text."""
