@@ -152,9 +152,17 @@ class Worker:
         job: What they belong to.
         model: The unedited model, if it is loaded already.
         state_every_s: Seconds of work after which the state of a chain is written.
+        outputs: Stands in for the outputs of unedited models that all runs share.
     """
 
-    def __init__(self, job: Job, model: Model | None = None, *, state_every_s: float = STATE_EVERY_S) -> None:
+    def __init__(
+        self,
+        job: Job,
+        model: Model | None = None,
+        *,
+        state_every_s: float = STATE_EVERY_S,
+        outputs: OutputCache | None = None,
+    ) -> None:
         self.job = job
         self._folder = job.folder
         self._manifest = job.manifest
@@ -170,7 +178,7 @@ class Worker:
         self._editors: dict[str, Editor] = {}
         self._unrestored: Step | None = None
         self._method_versions: dict[str, dict[str, str]] = {}
-        self._outputs = OutputCache(job.manifest.model, job.versions)
+        self._outputs = outputs or OutputCache(job.manifest.model, job.versions)
         self._together = AskedTogether.of(job.manifest.recipe, job.workload)
         self._asked: set[tuple[str, range]] = set()
         self._ahead: dict[str, _Answers] = {}
