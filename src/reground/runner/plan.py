@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import gc
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from pydantic import Field
 
@@ -175,6 +177,19 @@ def _require_own_name(choice: MethodChoice) -> None:
         )
 
 
+@contextmanager
+def _collection_paused() -> Iterator[None]:
+    """No search for garbage in cycles: records have none, and a search goes through all that have been made so far."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+@_collection_paused()
 def load_workload(recipe: Recipe, benchmark: Benchmark | None = None) -> Workload:
     """The edits and probes of a run, every image opened once that a registered benchmark does not vouch for.
 
