@@ -203,6 +203,36 @@ def test_a_dry_run_prints_the_plan_and_writes_nothing(recipe: Path, tmp_path: Pa
     assert not (tmp_path / "run").exists()
 
 
+def test_a_dry_run_estimates_from_a_run_or_a_trial_and_says_so(recipe: Path, tmp_path: Path) -> None:
+    dry = ("run", "start", recipe, "--dry-run")
+    assert "unknown: nothing was measured" in call(*dry).stdout
+    call("run", "start", recipe, "--out", tmp_path / "run", "--quiet")
+    known = ("--from", tmp_path / "run")
+    estimate = json.loads(call(*dry, *known, "--json").stdout)["estimate"]
+    assert [unit["unit"] for unit in estimate["units"]] == ["reference", "none", "prompt"]
+    assert all(unit["seconds"]["value"] > 0 for unit in estimate["units"])
+    assert estimate["used"][0]["label"] == str(tmp_path / "run")
+    assert estimate["used"][0]["trial_s"] is None
+    printed = call(*dry, *known).stdout
+    assert f"[1] {tmp_path / 'run'}" in printed and "Nothing was loaded" in printed
+    assert "weights of the model" in printed
+    tried = call(*dry, "--measure")
+    assert tried.exit_code == 0, tried.output
+    assert "trial of 1 edits on scripted:demo in" in tried.stdout and "Nothing was loaded" not in tried.stdout
+    partly = call(*dry, *known, "--set", "methods=[none,ike]")
+    assert "has no step of this method with these settings" in partly.stdout
+    assert "without 1 of the units" in partly.stdout
+
+
+@pytest.mark.parametrize("option", [("--from", "somewhere"), ("--measure",)])
+def test_what_only_an_estimate_uses_is_refused_without_a_dry_run(recipe: Path, option: tuple[str, ...]) -> None:
+    assert f"{option[0]} was given without --dry-run" in refuse("run", "start", recipe, *option)
+
+
+def test_an_estimate_needs_a_run(recipe: Path, tmp_path: Path) -> None:
+    assert "is not a run directory" in refuse("run", "start", recipe, "--dry-run", "--from", tmp_path / "none")
+
+
 def test_a_dry_run_finds_what_the_model_does_not_offer(recipe: Path) -> None:
     message = refuse("run", "start", recipe, "--dry-run", "--set", "methods=[ft]")
     assert "CapabilityError" in message and "none, prompt" in message
@@ -490,7 +520,8 @@ def test_a_grid_runs_from_the_command_line(recipe: Path, tmp_path: Path) -> None
     start = ("run", "start", recipe, "--set", "seeds=[0,1]", "--out", tmp_path / "grid")
     dry = call(*start, "--dry-run").stdout
     assert "[seed-0]" in dry
-    assert "2 runs, 6 units" in dry
+    assert "2 runs, 6 units" in dry and "time unknown" in dry
+    assert dry.count("trial of") == 0 and call(*start, "--dry-run", "--measure").stdout.count("trial of") == 2
     assert not (tmp_path / "grid").exists()
     plans = json.loads(call(*start, "--dry-run", "--json").stdout)["runs"]
     assert [plan["num_units"] for plan in plans.values()] == [3, 3]

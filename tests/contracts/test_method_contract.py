@@ -244,11 +244,15 @@ def test_the_same_seed_repeats_and_spares_the_callers_random_state(
 
 
 @pytest.mark.parametrize("name", ALL_METHODS)
-def test_the_cost_is_stated(name: str, tiny_model: HfModel, tiny_edits: list[Edit]) -> None:
+def test_the_cost_is_stated(
+    name: str, tiny_model: HfModel, tiny_edits: list[Edit], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reground.methods.energy.EnergyMeter.joules", lambda self: 2.5)
     with apply(name, tiny_model, tiny_edits[:1]) as edited:
         cost = edited.cost
     assert cost.apply_s >= 0
     assert cost.peak_bytes is None or cost.peak_bytes >= 0
+    assert cost.apply_j == (None if name == "none" else 2.5)
     assert (cost.stored_bytes > 0) == (name != "none")
     is_in_weights = name in WEIGHT_METHODS and name not in KEPT_AS_TEXT
     assert (cost.num_changed_parameters > 0) == is_in_weights

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -122,3 +124,25 @@ def test_an_address_that_cannot_be_rendered_is_found_in_a_folder(world: Path) ->
     write_records(world / "probes.jsonl", [unknown, *others])
     with pytest.raises(ImageError, match="cannot render"):
         load_workload(recipe(world, "none"))
+
+
+def test_garbage_is_not_searched_for_while_planning_and_is_again_afterwards(
+    world: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[bool] = []
+
+    def watched(refs: Sequence[ImageRef], **settings: object) -> list[ImageError]:
+        seen.append(gc.isenabled())
+        return []
+
+    monkeypatch.setattr("reground.runner.plan.find_image_defects", watched)
+    load_workload(recipe(world, "none"))
+    with pytest.raises(InputError):
+        load_workload(recipe(world, "none", split="dev"))
+    assert seen == [False] and gc.isenabled()
+    gc.disable()
+    try:
+        load_workload(recipe(world, "none"))
+        assert not gc.isenabled()
+    finally:
+        gc.enable()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reground.cli.output import AsJson, print_fields, print_json, print_records
+from reground.cli.output import AsJson, print_fields, print_json, print_records, size_words
 
 if TYPE_CHECKING:
     from reground.runner.doctor import Diagnosis
@@ -49,7 +49,7 @@ def _print(found: Diagnosis) -> None:
         {
             **found.model.model_dump(),
             "family": found.family,
-            "weights": _size(found.weights_bytes),
+            "weights": size_words(found.weights_bytes),
             "offers": found.capabilities,
             "lacks": found.lacked,
             "end tokens": found.end_tokens,
@@ -63,7 +63,7 @@ def _print(found: Diagnosis) -> None:
             {
                 "method": line.method,
                 "works": "yes" if line.is_available else "no",
-                "memory of an edit": _size(line.working_bytes),
+                "memory of an edit": size_words(line.working_bytes),
                 "why not": line.reason,
             }
             for line in found.methods
@@ -86,12 +86,3 @@ def _print(found: Diagnosis) -> None:
         [{"check": check.name, "result": words[check.passed], "found": check.found} for check in found.checks],
         as_json=False,
     )
-
-
-def _size(num_bytes: int | None) -> str | None:
-    if num_bytes is None:
-        return None
-    for unit, scale in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
-        if num_bytes >= scale:
-            return f"{num_bytes / scale:.1f} {unit}"
-    return f"{num_bytes} B"

@@ -15,7 +15,7 @@ from reground.errors import printable
 if TYPE_CHECKING:
     from reground.runner.run import Progress
 
-__all__ = ["AsJson", "print_fields", "print_json", "print_records", "progress_bar"]
+__all__ = ["AsJson", "print_fields", "print_json", "print_records", "progress_bar", "size_words"]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -94,6 +94,16 @@ def progress_bar(*, is_quiet: bool) -> Iterator[Progress | None]:
             bar.update(task, completed=done, total=total, description=label)
 
         yield show
+
+
+def size_words(num_bytes: int | None) -> str | None:
+    """Bytes in the unit a reader would choose."""
+    if num_bytes is None:
+        return None
+    for unit, scale in (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if num_bytes >= scale:
+            return f"{num_bytes / scale:.1f} {unit}"
+    return f"{num_bytes} B"
 
 
 def _words(value: Any) -> str:

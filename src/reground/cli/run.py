@@ -43,12 +43,21 @@ def start(
     executor: Where = "local",
     num_workers: NumWorkers = 1,
     is_dry: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost; load nothing.")] = False,
+    known: Annotated[
+        list[Path] | None,
+        typer.Option("--from", metavar="RUNDIR", help="With --dry-run: estimate from what the steps of a run took."),
+    ] = None,
+    is_measured: Annotated[
+        bool,
+        typer.Option("--measure", help="With --dry-run: load the model and try two edits where no run says enough."),
+    ] = False,
     is_quiet: Quiet = False,
     as_json: AsJson = False,
 ) -> None:
     """Run a recipe, or a grid of them: every method on every edit, before and after, and the scores."""
     from reground.runner.grid import load_grid, start_grid
 
+    _require_dry(is_dry, known, is_measured)
     rooted = [] if image_root is None else [f"benchmark.image_root={json.dumps(image_root)}"]
     chosen = load_grid(recipe, [*(overrides or ()), *rooted])
     if is_dry:
@@ -56,7 +65,7 @@ def start(
             from reground.runner.run import require_empty
 
             require_empty(out)
-        _print_plans(chosen, as_json=as_json)
+        _print_plans(chosen, known or (), is_measured=is_measured, as_json=as_json)
         return
     from reground.runner.executors.registry import open_executor
     from reground.runner.run import start_run
@@ -74,6 +83,23 @@ def start(
         is_quiet=is_quiet,
         as_json=as_json,
     )
+
+
+def _require_dry(is_dry: bool, known: Sequence[Path] | None, is_measured: bool) -> None:
+    """Nothing, unless a run is to start and what only an estimate uses was given.
+
+    Raises:
+        InputError: It was.
+    """
+    from reground.errors import InputError
+
+    given = [option for option, is_given in (("--from", known), ("--measure", is_measured)) if is_given]
+    if given and not is_dry:
+        raise InputError(
+            f"{given[0]} was given without --dry-run; a run that starts estimates nothing.",
+            "--from and --measure together with --dry-run",
+            f"add --dry-run, or drop {given[0]}.",
+        )
 
 
 @app.command("resume")
@@ -214,20 +240,33 @@ def carry_out(work: Callable[[Progress | None], RunResult], folder: Path, *, is_
         raise typer.Exit(1)
 
 
-def _print_plans(grid: Grid, *, as_json: bool) -> None:
+def _print_plans(grid: Grid, known: Sequence[Path], *, is_measured: bool, as_json: bool) -> None:
     """What a run will cost, or each run of a grid and all of them together."""
+    from reground.cli.estimate import print_estimate, total_words
+    from reground.runner.estimate import estimate_run
+    from reground.runner.measurements import read_measurements
     from reground.runner.plan import check_capabilities, load_workload, make_plan
-    from reground.runner.units import units_of
+    from reground.runner.trial import measure_missing
 
     for recipe in grid.runs.values():
         check_capabilities(recipe)
-    plans, num_units = {}, {}
+    measurements = read_measurements(known)
+    workloads = {name: load_workload(recipe) for name, recipe in grid.runs.items()}
+    if is_measured:
+        measurements += measure_missing(
+            [(grid.runs[name], workload) for name, workload in workloads.items()], measurements
+        )
+    plans, estimates = {}, {}
     for name, recipe in grid.runs.items():
-        workload = load_workload(recipe)
-        plans[name] = make_plan(recipe, workload)
-        num_units[name] = sum(map(len, units_of(name, recipe, workload)))
+        plans[name] = make_plan(recipe, workloads[name])
+        estimates[name] = estimate_run(recipe, workloads[name], measurements)
+    num_units = {name: estimate.num_units for name, estimate in estimates.items()}
     if as_json:
-        dumped = {name: plan.model_dump(mode="json") | {"num_units": num_units[name]} for name, plan in plans.items()}
+        dumped = {
+            name: plan.model_dump(mode="json")
+            | {"num_units": num_units[name], "estimate": estimates[name].model_dump(mode="json")}
+            for name, plan in plans.items()
+        }
         print_json({"runs": dumped} if grid.axes else next(iter(dumped.values())))
         return
     for name, plan in plans.items():
@@ -235,12 +274,13 @@ def _print_plans(grid: Grid, *, as_json: bool) -> None:
             typer.echo(f"[{name}]")
         _print_plan(plan)
         typer.echo(f"  units       {num_units[name]:>8} that workers can do beside one another")
+        print_estimate(estimates[name])
     if grid.axes:
         typer.echo(
             f"{len(plans)} runs, {sum(num_units.values())} units: "
-            f"at most {sum(plan.max_tokens for plan in plans.values()):,} tokens"
+            f"at most {sum(plan.max_tokens for plan in plans.values()):,} tokens, {total_words(estimates.values())}"
         )
-    typer.echo("Nothing was loaded or written.")
+    typer.echo("Nothing was written." if is_measured else "Nothing was loaded or written.")
 
 
 def _print_plan(plan: Plan) -> None:

@@ -20,13 +20,16 @@ from pydantic import (
     PrivateAttr,
     StringConstraints,
     computed_field,
+    model_serializer,
     model_validator,
 )
 from pydantic_core import PydanticCustomError
+from pydantic_core.core_schema import SerializerFunctionWrapHandler
 
 __all__ = [
     "Answer",
     "Edit",
+    "Energy",
     "Expectation",
     "Failure",
     "ForcedTarget",
@@ -273,6 +276,18 @@ class Timings(Record):
     restore_s: float | None = None
 
 
+class Energy(Record):
+    """Joules used on the devices the model is on, whatever else went on there; None where they do not report them.
+
+    Attributes:
+        apply_j: While edits were applied.
+        generate_j: While the answers of the step's batch were generated.
+    """
+
+    apply_j: Annotated[float, Field(ge=0)] | None = None
+    generate_j: Annotated[float, Field(ge=0)] | None = None
+
+
 class Failure(Record):
     """A step that did not finish: the stage that failed and the message."""
 
@@ -328,6 +343,8 @@ class Row(Record):
         is_restored_exactly: On ``after`` rows: whether the model's logits after undo equal those before the edit,
             bit for bit. None where the model gives no logits to compare, and in a chain before its last step.
         timings: Seconds; per step, repeated on each of its rows (``generate_s`` is the step's batch).
+        energy: Joules, per step as the timings are; None, and then left out of what is written, where no device of the
+            model reports them.
         peak_bytes: Memory above the loaded model while the edit was applied.
         stored_bytes: What has to be kept to have the edit.
         num_changed_parameters: Parameters the edit may have changed.
@@ -358,6 +375,7 @@ class Row(Record):
     chain_tokens: Annotated[int, Field(ge=0)] | None = None
     is_restored_exactly: bool | None = None
     timings: Timings = Timings()
+    energy: Energy | None = None
     peak_bytes: int | None = None
     stored_bytes: int | None = None
     num_changed_parameters: int | None = None
@@ -366,6 +384,13 @@ class Row(Record):
     device: str
     versions: dict[str, str]
     failure: Failure | None = None
+
+    @model_serializer(mode="wrap")
+    def _leave_out_energy_that_is_not_reported(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        dumped: dict[str, Any] = handler(self)
+        if dumped.get("energy", 0) is None:
+            del dumped["energy"]
+        return dumped
 
 
 @lru_cache(maxsize=1 << 17)

@@ -47,12 +47,14 @@ class EditCost(Record):
         peak_bytes: Highest memory above the loaded model while applying; None where it cannot be measured.
         stored_bytes: Bytes that must be kept to have the edits (weights delta, adapter, or text).
         num_changed_parameters: Parameters that differ from the unedited model or were added to it.
+        apply_j: Joules used on the devices of the model while applying; None where they are not reported.
     """
 
     apply_s: float
     peak_bytes: int | None
     stored_bytes: int
     num_changed_parameters: int
+    apply_j: float | None = None
 
 
 @runtime_checkable

@@ -11,6 +11,7 @@ from reground.edits.records import Edit
 from reground.methods.base import EditCost, MethodConfig, require
 from reground.methods.cost import measured
 from reground.methods.edited import SavedEdit, WrappedModel
+from reground.methods.energy import devices_of
 from reground.models.base import Capability, Model, Output, Query, TargetScore
 
 __all__ = ["NOTES", "ContextEditor", "NotedModel"]
@@ -49,12 +50,13 @@ class ContextEditor(ABC, Generic[_Config]):
             InputError: What the settings name cannot be read.
         """
         require(model, self.needs, self.name)
-        with measured(model.info.device) as meter:
+        with measured(model.info.device, devices_of(model)) as meter:
             details = self._details(self._config, edits)
             note_of = self._note_of(self._config, edits, details)
         cost = EditCost(
             apply_s=meter.seconds,
             peak_bytes=meter.peak_bytes,
+            apply_j=meter.joules,
             stored_bytes=sum(len(note.encode()) for note in details[NOTES]),
             num_changed_parameters=0,
         )

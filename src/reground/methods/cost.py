@@ -1,4 +1,4 @@
-"""What an edit costs while it is made: seconds and the high-water mark of memory."""
+"""What an edit costs while it is made: seconds, the high-water mark of memory, and energy."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import re
 import resource
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from reground.methods.energy import EnergyMeter
 
 __all__ = ["Measured", "measured"]
 
@@ -27,18 +29,21 @@ class Measured:
         peak_bytes: Highest memory above what was in use at the start. On CUDA the allocator's own counter, on
             a CPU the process's resident set, once freed memory has been given back. None where neither can be
             read, and where the process's mark cannot be reset and did not move.
+        joules: Energy used on the devices; None where one of them does not report it.
     """
 
     seconds: float = 0.0
     peak_bytes: int | None = None
+    joules: float | None = None
 
 
 @contextmanager
-def measured(device: str) -> Iterator[Measured]:
-    """Time and peak memory of the block.
+def measured(device: str, devices: Sequence[str] = ()) -> Iterator[Measured]:
+    """Time, peak memory and energy of the block.
 
     Args:
         device: Where the model runs, e.g. ``cpu`` or ``cuda:0``.
+        devices: All devices it is on; by default that one.
     """
     result = Measured()
     is_cuda = device.startswith("cuda")
@@ -46,6 +51,7 @@ def measured(device: str) -> Iterator[Measured]:
     next(peak)
     if is_cuda:
         _synchronise(device)
+    meter = EnergyMeter(devices or (device,))
     started = time.perf_counter()
     try:
         yield result
@@ -53,6 +59,7 @@ def measured(device: str) -> Iterator[Measured]:
         if is_cuda:
             _synchronise(device)
         result.seconds = time.perf_counter() - started
+        result.joules = meter.joules()
         result.peak_bytes = next(peak)
 
 

@@ -15,6 +15,7 @@ from reground.methods.chain_target import completion_targets, edit_query
 from reground.methods.completion_training import LowestChange, fit_completions
 from reground.methods.cost import measured
 from reground.methods.edited import SavedEdit
+from reground.methods.energy import devices_of
 from reground.methods.training_config import Objective, TrainingConfig
 from reground.methods.training_step import seeded
 from reground.methods.weight_edit import (
@@ -140,7 +141,7 @@ class CompletionEditor(ABC, Generic[_Config]):
         require_edits(edits, self.name)
         self._check_edits(edits)
         config = self._config
-        with measured(local.info.device) as meter, seeded(seed, local.device):
+        with measured(local.info.device, devices_of(local)) as meter, seeded(seed, local.device):
             change = self._change(local, config)
             try:
                 targets = completion_targets(
@@ -168,6 +169,7 @@ class CompletionEditor(ABC, Generic[_Config]):
         cost = EditCost(
             apply_s=meter.seconds,
             peak_bytes=meter.peak_bytes,
+            apply_j=meter.joules,
             stored_bytes=num_bytes(change.tensors()),
             num_changed_parameters=sum(parameter.numel() for parameter in change.parameters.values()),
         )

@@ -6,7 +6,8 @@ import base64
 import io
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from PIL import Image, ImageDraw
 
@@ -17,7 +18,7 @@ from reground.methods.registry import METHODS, MethodEntry, create_editor, find_
 from reground.models.base import Capability, Delimiters, Model, ModelInfo, Query
 from reground.models.registry import MODEL_FAMILIES, MODELS
 
-__all__ = ["Check", "Diagnosis", "MethodFinding", "diagnose"]
+__all__ = ["Check", "Diagnosis", "MethodFinding", "diagnose", "weights_bytes", "working_bytes"]
 
 _SIZE = 224
 _QUESTION = "Which shape does the image show?"
@@ -161,6 +162,11 @@ def _checks_by_score(model: Model, query: Query) -> Iterator[Check]:
     yield Check(name=names[2], passed=abs(seen - alone) <= allowed, found=f"{seen:.3f} in a batch, {alone:.3f} alone")
 
 
+def weights_bytes(model: Model) -> int | None:
+    """Bytes of the loaded weights; None for a model without."""
+    return _weights(model)[1]
+
+
 def _weights(model: Model) -> tuple[str | None, int | None, tuple[str, ...]]:
     if "weights" not in model.capabilities:
         return None, None, ()
@@ -170,6 +176,26 @@ def _weights(model: Model) -> tuple[str | None, int | None, tuple[str, ...]]:
         return None, None, ()
     held = sum(parameter.numel() * parameter.element_size() for parameter in model.module.parameters())
     return model.family.name, held, model.end_tokens
+
+
+def working_bytes(name: str, model: Model, settings: Mapping[str, Any] | None = None) -> int | None:
+    """Bytes beyond the loaded model that one edit takes, those of activations aside; the model is left as it was.
+
+    Args:
+        name: Registered name of the method.
+        model: A loaded model that offers what the method needs.
+        settings: Of the method; None: its defaults.
+
+    Returns:
+        0 for a method that changes no weights, None where it cannot be told without training or editing.
+
+    Raises:
+        RegroundError: The model lacks a part that the method works on.
+    """
+    if "weights" not in METHODS[name].needs:
+        return 0
+    editor = create_editor(name, settings)
+    return editor.working_bytes(model) if isinstance(editor, NeedsMemory) else None
 
 
 def _finding(name: str, entry: MethodEntry, model: Model) -> MethodFinding:
@@ -184,17 +210,8 @@ def _finding(name: str, entry: MethodEntry, model: Model) -> MethodFinding:
             is_available=False,
             reason=f"not trained for this model: reground methods fit {name} --model {model.info.name}",
         )
-    if "weights" not in entry.needs:
-        return MethodFinding(method=name, is_available=True, working_bytes=0)
-    editor = create_editor(name)
-    if not isinstance(editor, NeedsMemory):
-        return MethodFinding(method=name, is_available=True)
-    return _measured(name, lambda: editor.working_bytes(model))
-
-
-def _measured(name: str, working_bytes: Callable[[], int]) -> MethodFinding:
     try:
-        return MethodFinding(method=name, is_available=True, working_bytes=working_bytes())
+        return MethodFinding(method=name, is_available=True, working_bytes=working_bytes(name, model))
     except RegroundError as error:
         return MethodFinding(method=name, is_available=False, reason=error.tried)
 

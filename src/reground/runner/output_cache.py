@@ -50,10 +50,12 @@ class Written(Record):
     Attributes:
         outputs: Each sample.
         seconds: The question's share of the time it took; None where it was not taken.
+        joules: Its share of the energy that took; None where the device does not report it.
     """
 
     outputs: tuple[Output, ...]
     seconds: float | None = None
+    joules: float | None = None
 
 
 class OutputCache:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import gc
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 from pydantic import Field
 
@@ -15,7 +17,7 @@ from reground.methods.registry import METHODS, create_config, find_artifact, met
 from reground.models.base import probe_query
 from reground.models.registry import check_placement, model_entry
 from reground.runner.recipe import MethodChoice, Recipe
-from reground.runner.schedules import probed_edits, schedule_steps
+from reground.runner.schedules import REFERENCE, Step, probed_edits, schedule_steps
 
 __all__ = [
     "Companion",
@@ -25,6 +27,9 @@ __all__ = [
     "check_capabilities",
     "load_workload",
     "make_plan",
+    "num_distinct",
+    "planned_part",
+    "step_work",
 ]
 
 
@@ -172,6 +177,19 @@ def _require_own_name(choice: MethodChoice) -> None:
         )
 
 
+@contextmanager
+def _collection_paused() -> Iterator[None]:
+    """No search for garbage in cycles: records have none, and a search goes through all that have been made so far."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+@_collection_paused()
 def load_workload(recipe: Recipe, benchmark: Benchmark | None = None) -> Workload:
     """The edits and probes of a run, every image opened once that a registered benchmark does not vouch for.
 
@@ -216,14 +234,19 @@ def _companions(benchmark: Benchmark, edits: Sequence[Edit]) -> dict[str, tuple[
     return {edit_id: companions for edit_id, companions in found.items() if companions}
 
 
+def planned_part(recipe: Recipe, workload: Workload) -> Workload:
+    """What a run edits and asks at most, of which a zero-shot filter may leave less."""
+    return workload.only(edit.id for edit in workload.edits[: recipe.benchmark.limit])
+
+
 def make_plan(recipe: Recipe, workload: Workload) -> Plan:
     """What the run will cost."""
     num_candidates = len(workload.edits) if recipe.benchmark.zero_shot_filter else 0
-    workload = workload.only(edit.id for edit in workload.edits[: recipe.benchmark.limit])
+    workload = planned_part(recipe, workload)
     asked = [probe for edit in workload.edits for probe in workload.probes[edit.id]]
     methods = tuple(_method_plan(recipe, workload, choice) for choice in recipe.choices)
     probed = probed_edits(recipe.schedule, workload.edits, recipe.seed)
-    num_reference = _num_distinct([probe for edit in probed for probe in workload.probes[edit.id]])
+    num_reference = num_distinct(workload.only(edit.id for edit in probed))
     num_reference += recipe.protocol.belief_samples * len(probed)
     num_generations = num_candidates + num_reference + sum(method.num_generations for method in methods)
     return Plan(
@@ -245,17 +268,36 @@ def _method_plan(recipe: Recipe, workload: Workload, choice: MethodChoice) -> Me
     method = choice.name
     anew = [method] if method_entry(choice.method).chain == "anew" else []
     steps = schedule_steps(recipe.schedule, [method], workload.edits, seed=recipe.seed, anew=anew)
-    alone = [step.edit.id for step in steps if step.order is None]
-    put = alone + [one.edit.id for step in steps for one in step.probed]
+    put = [edit.id for step in steps for edit in _asked_about(step)]
     num_scored = {edit_id: _num_scored(recipe, workload.probes[edit_id]) for edit_id in set(put)}
+    work = [step_work(step, workload, is_anew=bool(anew)) for step in steps]
     return MethodPlan(
         method=method,
         num_steps=len(steps),
-        num_applied=len(alone)
-        + sum(step.num_applied if anew else len(step.added) for step in steps if step.order is not None),
-        num_generations=sum(len(workload.probes[edit_id]) for edit_id in put),
+        num_applied=sum(num_applied for num_applied, _ in work),
+        num_generations=sum(num_outputs for _, num_outputs in work),
         num_scores=sum(num_scored[edit_id] for edit_id in put),
     )
+
+
+def step_work(step: Step, workload: Workload, *, is_anew: bool) -> tuple[int, int]:
+    """Edits that a step puts in force, and outputs that it asks for.
+
+    Args:
+        step: A step of a method, or of the unedited model, which puts no edit in force.
+        workload: What is asked about each edit.
+        is_anew: Whether the method makes its chain anew: each of its steps puts all edits so far in force.
+    """
+    num_outputs = sum(len(workload.probes[edit.id]) for edit in _asked_about(step))
+    if step.method == REFERENCE:
+        return 0, num_outputs
+    if step.order is None:
+        return 1, num_outputs
+    return (step.num_applied if is_anew else len(step.added)), num_outputs
+
+
+def _asked_about(step: Step) -> list[Edit]:
+    return [step.edit] if step.order is None else [one.edit for one in step.probed]
 
 
 def _num_scored(recipe: Recipe, probes: Sequence[Probe]) -> int:
@@ -267,5 +309,7 @@ def _num_scored(recipe: Recipe, probes: Sequence[Probe]) -> int:
     return num_scored
 
 
-def _num_distinct(probes: Sequence[Probe]) -> int:
+def num_distinct(workload: Workload) -> int:
+    """Different questions that the probes of a workload put to the unedited model."""
+    probes = (probe for probes in workload.probes.values() for probe in probes)
     return len({probe_query(probe).model_dump_json() for probe in probes})

@@ -19,13 +19,14 @@ from pathlib import Path
 from typing import TypedDict
 
 from reground.edits.images import image_key
-from reground.edits.records import Edit, Failure, ForcedTarget, Phase, Probe, Row, Timings, Trace, content_id
+from reground.edits.records import Edit, Energy, Failure, ForcedTarget, Phase, Probe, Row, Timings, Trace, content_id
 from reground.errors import CapabilityError, ModelError, RegroundError, RunDirectoryError
 from reground.evaluation.lenses.targets import forced_target
 from reground.evaluation.strata import Belief
 from reground.methods.base import EditCost, EditedModel, Editor
 from reground.methods.chain import EditChain
 from reground.methods.edited import AsksTheOriginal
+from reground.methods.energy import EnergyMeter, devices_of
 from reground.methods.registry import create_config, create_editor, find_artifact, method_entry
 from reground.models.base import Model, Output, Query, StoresImages, probe_query
 from reground.models.registry import load_model
@@ -126,11 +127,13 @@ class _Said:
         raw: All of it.
         trace: As it is read.
         seconds: The question's share of the time that took, in whichever run it was asked; None if that is not known.
+        joules: Its share of the energy that took, in the same way.
     """
 
     raw: str
     trace: Trace
     seconds: float | None = None
+    joules: float | None = None
 
 
 @dataclass
@@ -142,6 +145,7 @@ class _Answers:
     tf: list[float | None] = field(default_factory=list)
     forced: list[ForcedTarget | None] = field(default_factory=list)
     generate_s: float = 0.0
+    generate_j: float | None = None
 
 
 class Worker:
@@ -151,9 +155,17 @@ class Worker:
         job: What they belong to.
         model: The unedited model, if it is loaded already.
         state_every_s: Seconds of work after which the state of a chain is written.
+        outputs: Stands in for the outputs of unedited models that all runs share.
     """
 
-    def __init__(self, job: Job, model: Model | None = None, *, state_every_s: float = STATE_EVERY_S) -> None:
+    def __init__(
+        self,
+        job: Job,
+        model: Model | None = None,
+        *,
+        state_every_s: float = STATE_EVERY_S,
+        outputs: OutputCache | None = None,
+    ) -> None:
         self.job = job
         self._folder = job.folder
         self._manifest = job.manifest
@@ -169,7 +181,7 @@ class Worker:
         self._editors: dict[str, Editor] = {}
         self._unrestored: Step | None = None
         self._method_versions: dict[str, dict[str, str]] = {}
-        self._outputs = OutputCache(job.manifest.model, job.versions)
+        self._outputs = outputs or OutputCache(job.manifest.model, job.versions)
         self._together = AskedTogether.of(job.manifest.recipe, job.workload)
         self._asked: set[tuple[str, range]] = set()
         self._ahead: dict[str, _Answers] = {}
@@ -266,9 +278,8 @@ class Worker:
             self._say(queries)
             said = [self._said[self._key(query)] for query in queries]
             # What the journal says without its price is charged at the price of the rest.
-            prices = [words.seconds for words in said if words.seconds is not None]
-            is_measured = 2 * len(prices) >= len(queries) > 0
-            timings = Timings(generate_s=sum(prices) / len(prices) * len(queries) if is_measured else None)
+            timings = Timings(generate_s=_charged([words.seconds for words in said]))
+            energy = _energy(None, _charged([words.joules for words in said]))
             stage = "score"
             tf = self._score(self._model, probes)
             forced = self._force(self._model, probes)
@@ -276,7 +287,15 @@ class Worker:
             belief = self._believes(step.edit)
             rows = [
                 self._row(
-                    step, "before", probe, raw=words.raw, trace=words.trace, tf=share, forced=fed, timings=timings
+                    step,
+                    "before",
+                    probe,
+                    raw=words.raw,
+                    trace=words.trace,
+                    tf=share,
+                    forced=fed,
+                    timings=timings,
+                    energy=energy,
                 )
                 for probe, words, share, fed in zip(probes, said, tf, forced, strict=True)
             ]
@@ -295,15 +314,16 @@ class Worker:
         unsaid = {key: query for key, query in unsaid.items() if key not in self._said}
         written = dict(zip(unsaid, self._outputs.find(list(unsaid.values()), **settings), strict=True))
         new = {key: query for key, query in unsaid.items() if written[key] is None}
-        start = time.perf_counter()
+        start, meter = time.perf_counter(), self._energy_meter()
         outputs = self._generate(self._model, list(new.values()))
         seconds = (time.perf_counter() - start) / max(1, len(new))
-        fresh = [Written(outputs=(output,), seconds=seconds) for output in outputs]
+        joules = _share(meter.joules(), len(new))
+        fresh = [Written(outputs=(output,), seconds=seconds, joules=joules) for output in outputs]
         self._outputs.keep(list(zip(new.values(), fresh, strict=True)), **settings)
         for key, found in {**written, **dict(zip(new, fresh, strict=True))}.items():
             assert found is not None, "what was not on disk has been asked"
             (output,) = found.outputs
-            self._said[key] = _Said(output.text, self._read(output, self._model), found.seconds)
+            self._said[key] = _Said(output.text, self._read(output, self._model), found.seconds, found.joules)
 
     def _ask_together(self, step: Step) -> None:
         """Before the first step of a group: ask in one call what its steps will ask the unedited model.
@@ -335,14 +355,20 @@ class Worker:
             with self._editors[method].apply(self._model, made, seed=self._seed(edit)) as edited:
                 assert isinstance(edited, AsksTheOriginal), "the method's registry line says so"
                 asked.append(edited.asked([self._query(probe) for probe in self._workload.probes[edit.id]]))
-        start = time.perf_counter()
+        start, meter = time.perf_counter(), self._energy_meter()
         outputs = self._generate(self._model, [query for queries in asked for query in queries])
         seconds = (time.perf_counter() - start) / max(1, len(outputs))
+        joules = _share(meter.joules(), len(outputs))
         rest = iter(outputs)
         for index, edit, queries in zip(group, edits, asked, strict=True):
             own = list(islice(rest, len(queries)))
             traces = [self._read(output, self._model) for output in own]
-            self._ahead[Step(method, index, edit).key] = _Answers(own, traces, generate_s=seconds * len(own))
+            self._ahead[Step(method, index, edit).key] = _Answers(
+                own,
+                traces,
+                generate_s=seconds * len(own),
+                generate_j=None if joules is None else joules * len(own),
+            )
 
     def _believes(self, edit: Edit) -> Belief:
         protocol = self._recipe.protocol
@@ -562,10 +588,15 @@ class Worker:
 
     def _answered(self, model: Model, probes: Sequence[Probe]) -> _Answers:
         """What a model writes to some probes."""
-        start = time.perf_counter()
+        start, meter = time.perf_counter(), self._energy_meter()
         outputs = self._generate(model, [self._query(probe) for probe in probes])
-        seconds = time.perf_counter() - start
-        return _Answers(outputs, [self._read(output, model) for output in outputs], generate_s=seconds)
+        seconds, joules = time.perf_counter() - start, meter.joules()
+        traces = [self._read(output, model) for output in outputs]
+        return _Answers(outputs, traces, generate_s=seconds, generate_j=joules)
+
+    def _energy_meter(self) -> EnergyMeter:
+        """Of the devices the model is on."""
+        return EnergyMeter(devices_of(self._model))
 
     def _fed(self, model: Model, probes: Sequence[Probe], answers: _Answers) -> None:
         """Add what a model makes of the texts that are fed to it."""
@@ -641,6 +672,7 @@ class Worker:
     ) -> list[Row]:
         """A row for each probe of the edited model."""
         timings = Timings(apply_s=cost.apply_s if cost else None, generate_s=answers.generate_s)
+        energy = _energy(cost, answers.generate_j)
         return [
             self._row(
                 step,
@@ -651,6 +683,7 @@ class Worker:
                 tf=share,
                 forced=fed,
                 timings=timings,
+                energy=energy,
                 cost=cost,
                 num_applied=num_applied,
             )
@@ -671,6 +704,7 @@ class Worker:
         tf: float | None = None,
         forced: ForcedTarget | None = None,
         timings: Timings | None = None,
+        energy: Energy | None = None,
         cost: EditCost | None = None,
         num_applied: int | None = None,
         failure: Failure | None = None,
@@ -696,6 +730,7 @@ class Worker:
             forced=forced,
             chain_tokens=self._recipe.protocol.chain_tokens,
             timings=timings or Timings(apply_s=cost.apply_s if cost else None),
+            energy=energy or _energy(cost, None),
             peak_bytes=cost.peak_bytes if cost else None,
             stored_bytes=cost.stored_bytes if cost else None,
             num_changed_parameters=cost.num_changed_parameters if cost else None,
@@ -750,6 +785,22 @@ class Workplace:
 def _model_choice(job: Job) -> tuple[str | None, ...]:
     recipe = job.manifest.recipe
     return recipe.model, recipe.dtype, recipe.device
+
+
+def _charged(prices: Sequence[float | None]) -> float | None:
+    """The prices together, each that is not known at the mean of the others; None if more than half are not."""
+    known = [price for price in prices if price is not None]
+    return sum(known) / len(known) * len(prices) if 2 * len(known) >= len(prices) > 0 else None
+
+
+def _share(joules: float | None, number: int) -> float | None:
+    return None if joules is None else joules / max(1, number)
+
+
+def _energy(cost: EditCost | None, generate_j: float | None) -> Energy | None:
+    """What is known of a step's energy; None if nothing is."""
+    apply_j = cost.apply_j if cost is not None else None
+    return None if apply_j is None and generate_j is None else Energy(apply_j=apply_j, generate_j=generate_j)
 
 
 def _failure(stage: str, error: Exception) -> Failure:

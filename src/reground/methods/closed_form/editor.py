@@ -24,6 +24,7 @@ from reground.methods.closed_form.statistics import KeyStatistics
 from reground.methods.closed_form.value import Request, ValueReport, edit_requests
 from reground.methods.cost import measured
 from reground.methods.edited import SavedEdit
+from reground.methods.energy import devices_of
 from reground.methods.training_step import seeded
 from reground.methods.weight_edit import (
     WeightEdit,
@@ -137,7 +138,7 @@ class ClosedFormEditor(ABC, Generic[_C]):
         with unedited(local):
             statistics = KeyStatistics.gathered(local, list(weights), corpus, config.num_texts)
         parameters = {f"{path}.weight": parameter for path, parameter in weights.items()}
-        with measured(local.info.device) as meter, seeded(seed, local.device):
+        with measured(local.info.device, devices_of(local)) as meter, seeded(seed, local.device):
             targets = completion_targets(
                 model, edits, config.target, max_chain_tokens=config.max_chain_tokens, method_name=self.name
             )
@@ -157,6 +158,7 @@ class ClosedFormEditor(ABC, Generic[_C]):
         cost = EditCost(
             apply_s=meter.seconds,
             peak_bytes=meter.peak_bytes,
+            apply_j=meter.joules,
             stored_bytes=num_bytes(parameters),
             num_changed_parameters=sum(parameter.numel() for parameter in parameters.values()),
         )

@@ -17,6 +17,7 @@ from reground.methods.crane.config import CraneConfig, CranePromptConfig
 from reground.methods.crane.model import CraneModel
 from reground.methods.crane.percept import ask_percepts
 from reground.methods.edited import SavedEdit
+from reground.methods.energy import devices_of
 from reground.models.base import Capability, Model
 from reground.training.policy_card import PolicyCard
 
@@ -69,7 +70,7 @@ class CranePromptEditor:
             )
         policy = self._policy(base, self._config) if below is None else below.policy
         kept = open_cards(self._config) if below is None else below.cards
-        with measured(model.info.device) as meter:
+        with measured(model.info.device, devices_of(base)) as meter:
             percepts = ask_percepts(base, edits, self._config) if self._config.keeps_percept else [None] * len(edits)
             asked = time.perf_counter()
             cards = [card_of(edit, percept=percept) for edit, percept in zip(edits, percepts, strict=True)]
@@ -78,6 +79,7 @@ class CranePromptEditor:
         cost = EditCost(
             apply_s=meter.seconds,
             peak_bytes=meter.peak_bytes,
+            apply_j=meter.joules,
             stored_bytes=sum(len(card.model_dump_json().encode()) for card in cards),
             num_changed_parameters=0,
         )

@@ -20,6 +20,7 @@ from reground.methods.base import EditCost
 from reground.methods.chain_target import CompletionTarget, completion_targets, edit_query
 from reground.methods.cost import measured
 from reground.methods.edited import SavedEdit
+from reground.methods.energy import devices_of
 from reground.methods.grace.codebook import Codebook
 from reground.methods.grace.config import GraceConfig
 from reground.methods.grace.layers import AttachedCodebook, replaced_columns
@@ -94,7 +95,7 @@ class GraceEditor:
         layer = _layer(local, config)
         path = local.layer_path(layer, config.module)
         earlier = _in_force_at(local, path)
-        with measured(local.info.device) as meter, seeded(seed, local.device):
+        with measured(local.info.device, devices_of(local)) as meter, seeded(seed, local.device):
             targets = completion_targets(
                 model, edits, config.target, max_chain_tokens=config.max_chain_tokens, method_name=self.name
             )
@@ -111,6 +112,7 @@ class GraceEditor:
         cost = EditCost(
             apply_s=meter.seconds,
             peak_bytes=meter.peak_bytes,
+            apply_j=meter.joules,
             stored_bytes=num_bytes(codebook.tensors()),
             num_changed_parameters=sum(tensor.numel() for tensor in codebook.tensors().values()),
         )

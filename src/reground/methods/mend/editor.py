@@ -14,6 +14,7 @@ from reground.methods.base import EditCost
 from reground.methods.chain_target import completion_targets, edit_query
 from reground.methods.cost import measured
 from reground.methods.edited import SavedEdit
+from reground.methods.energy import devices_of
 from reground.methods.identity import ArtifactReader
 from reground.methods.mend.config import MendConfig, MendFitConfig
 from reground.methods.mend.layers import edited_layers, gradient_factors
@@ -76,7 +77,7 @@ class MendEditor:
         with seeded(seed, local.device):
             transform = MendTransform(layers, rank=fit.rank, step_size=fit.step_size)
         transform.fill(tensors)
-        with measured(local.info.device) as meter:
+        with measured(local.info.device, devices_of(local)) as meter:
             targets = completion_targets(
                 model, edits, fit.target, max_chain_tokens=fit.max_new_tokens, method_name=self.name
             )
@@ -96,6 +97,7 @@ class MendEditor:
         cost = EditCost(
             apply_s=meter.seconds,
             peak_bytes=meter.peak_bytes,
+            apply_j=meter.joules,
             stored_bytes=num_bytes(parameters),
             num_changed_parameters=sum(parameter.numel() for parameter in parameters.values()),
         )

@@ -13,6 +13,7 @@ from reground.edits.records import Edit
 from reground.methods.base import EditCost
 from reground.methods.cost import measured
 from reground.methods.edited import SavedEdit
+from reground.methods.energy import devices_of
 from reground.methods.identity import ArtifactReader
 from reground.methods.serac.config import SeracConfig, SeracFitConfig
 from reground.methods.serac.counterfactual import lent
@@ -73,13 +74,14 @@ class SeracEditor:
         require_edits(edits, self.name)
         artifact, tensors = self._artifacts.read(local)
         fit = SeracFitConfig.model_validate(artifact.config)
-        with measured(local.info.device) as meter:
+        with measured(local.info.device, devices_of(local)) as meter:
             parts = _parts(local, fit, tensors)
             memory_NE = _encoded(local, parts, [edit_prompt(edit) for edit in edits], fit.scope_layer)
         kept = {**parts.tensors(), _MEMORY: memory_NE}
         cost = EditCost(
             apply_s=meter.seconds,
             peak_bytes=meter.peak_bytes,
+            apply_j=meter.joules,
             stored_bytes=num_bytes(kept),
             num_changed_parameters=sum(tensor.numel() for tensor in kept.values()),
         )

@@ -19,6 +19,7 @@ from reground.methods.base import EditCost
 from reground.methods.chain_target import completion_targets, edit_query
 from reground.methods.cost import measured
 from reground.methods.edited import SavedEdit
+from reground.methods.energy import devices_of
 from reground.methods.training_step import TrainingReport, descend, seeded
 from reground.methods.upper_layers import UpperLayers, recorded
 from reground.methods.weight_edit import (
@@ -77,7 +78,7 @@ class WiseEditor:
         require_edits(edits, self.name)
         config = self._config
         place = _Place.of(local, config)
-        with measured(local.info.device) as meter, seeded(seed, local.device):
+        with measured(local.info.device, devices_of(local)) as meter, seeded(seed, local.device):
             targets = completion_targets(
                 model, edits, config.target, max_chain_tokens=config.max_chain_tokens, method_name=self.name
             )
@@ -96,6 +97,7 @@ class WiseEditor:
         cost = EditCost(
             apply_s=meter.seconds,
             peak_bytes=meter.peak_bytes,
+            apply_j=meter.joules,
             stored_bytes=num_bytes(attached.tensors()),
             num_changed_parameters=sum(tensor.numel() for tensor in attached.tensors().values()),
         )

@@ -415,6 +415,11 @@ class HfModel:
         return device
 
     @property
+    def devices(self) -> tuple[str, ...]:
+        """Every device that holds weights, sorted; several if the layers are spread."""
+        return tuple(sorted({str(parameter.device) for parameter in self.module.parameters()}))
+
+    @property
     def dtype(self) -> torch.dtype:
         """Number format of the weights."""
         dtype: torch.dtype = self.module.dtype
