@@ -191,8 +191,14 @@ def _sentences(text: str, kept: Sequence[_Mention]) -> Iterator[tuple[int, int]]
 
 
 @functools.lru_cache(maxsize=4096)
-def _spelling_pattern(spelling: str) -> re.Pattern[str]:
-    """Where ``spelling`` stands as whole words; letters, yes/no and numbers need a context that makes them values."""
+def _spelling_pattern(spelling: str, is_ascii: bool) -> re.Pattern[str]:
+    """Where ``spelling`` stands as whole words; letters, yes/no and numbers need a context that makes them values.
+
+    Args:
+        spelling: The spelling.
+        is_ascii: Whether the text is ASCII; a pattern for such text is the quicker to build.
+    """
+    wordlike = r"\w" if is_ascii else _WORDLIKE
     plain = _lower(_fold(unicodedata.normalize("NFC", spelling))).strip()
     plain = _ARTICLE.sub("", plain) or plain
     body = r"\s+".join(re.escape(part) for part in plain.split())
@@ -209,10 +215,10 @@ def _spelling_pattern(spelling: str) -> re.Pattern[str]:
             r"(?=\s*(?:[.,;:)!?\"*、。]|$|项|选项)|\s+(?:is|was|would|matches|fits|and|or|not|but|does|says|cannot)\b)"
         )
         alone = rf"(?<![\w.']){plain.upper()}(?![\w'])(?!\.[A-Z]){follows if plain in 'ai' else ''}"
-        cjk_alone = rf"(?<!{_WORDLIKE}){plain.upper()}(?!{_WORDLIKE})"
-        return re.compile(rf"(?P<name>(?i:{named})(?!{_WORDLIKE})|{alone}|{cjk_alone if plain not in 'ai' else alone})")
-    left = rf"(?<!{_WORDLIKE})" if re.match(_WORDLIKE, plain[0]) else ""
-    right = rf"(?!{_WORDLIKE})" if re.match(_WORDLIKE, plain[-1]) else ""
+        cjk_alone = rf"(?<!{wordlike}){plain.upper()}(?!{wordlike})"
+        return re.compile(rf"(?P<name>(?i:{named})(?!{wordlike})|{alone}|{cjk_alone if plain not in 'ai' else alone})")
+    left = rf"(?<!{wordlike})" if re.match(_WORDLIKE, plain[0]) else ""
+    right = rf"(?!{wordlike})" if re.match(_WORDLIKE, plain[-1]) else ""
     if len(plain) > 4 and plain[-1].isascii() and plain[-1].isalpha() and plain[-1] != "s":
         right = r"(?:s(?!\w))?" + right
     if plain[0].isdigit():
@@ -229,7 +235,7 @@ def _find_mentions(text: str, new: Answer, prior: Answer | None) -> list[_Mentio
     for code, answer in ((_NEW, new), (_PRIOR, prior)):
         for spelling in answer.spellings if answer else ():
             is_letter = len(spelling.strip()) == 1 and spelling.isascii() and spelling.isalpha()
-            for match in _spelling_pattern(spelling).finditer(text if is_letter else lowered):
+            for match in _spelling_pattern(spelling, text.isascii()).finditer(text if is_letter else lowered):
                 start, end = match.span("name")
                 if _is_value_place(spelling, lowered, match):
                     found.append(_Mention(start, end, code, spelling))
