@@ -102,6 +102,8 @@ def names(text: str, entity: Answer, options: Sequence[str] = ()) -> bool:
     means the letter ("option B", "(B)", "the answer is B"); a bare letter does not, as it is a word of its
     own in many chains.
     """
+    if not options:
+        return any(_occurs(spelling, text) for spelling in entity.spellings)
     if any(_occurs(spelling, text) for spelling in _spoken_spellings(entity, options)):
         return True
     index = gold_option(entity, options)
@@ -147,8 +149,13 @@ def token_f1(answer_text: str, gold: Answer) -> float:
     Source:
         Rajpurkar et al., 2016, "SQuAD", section 6.1. Differs: normalisation as in ``normalise``; unspaced scripts.
     """
-    given = Counter(_tokens(answer_text))
-    return max(counts_f1(given, Counter(_tokens(spelling))) for spelling in gold.spellings)
+    given = _tokens(answer_text)
+    return max(_tokens_f1(given, _tokens(spelling)) for spelling in gold.spellings)
+
+
+@lru_cache(maxsize=4096)
+def _tokens_f1(given: tuple[str, ...], wanted: tuple[str, ...]) -> float:
+    return counts_f1(Counter(given), Counter(wanted))
 
 
 @lru_cache(maxsize=4096)
@@ -179,13 +186,14 @@ def _with_articles(text: str) -> str:
     return " ".join(_words(text))
 
 
+@lru_cache(maxsize=16384)
 def _occurs(spelling: str, text: str) -> bool:
     """Whether ``spelling`` occurs in ``text`` as whole words, articles dropped from both or from neither."""
     return _contains(normalise(spelling), normalise(text)) or _contains(_with_articles(spelling), _with_articles(text))
 
 
 def _contains(needle: str, haystack: str) -> bool:
-    return next(_spans(needle, haystack), None) is not None
+    return needle in haystack and next(_spans(needle, haystack), None) is not None
 
 
 def _spans(needle: str, haystack: str) -> Iterator[tuple[int, int]]:
@@ -270,8 +278,9 @@ def chosen_option(answer_text: str, options: Sequence[str]) -> int | None:
     return next(iter(named)) if len(named) == 1 else None
 
 
-def _tokens(text: str) -> list[str]:
-    return _UNSPACED.sub(lambda match: f" {match[0]} ", normalise(text)).split()
+@lru_cache(maxsize=4096)
+def _tokens(text: str) -> tuple[str, ...]:
+    return tuple(_UNSPACED.sub(lambda match: f" {match[0]} ", normalise(text)).split())
 
 
 def counts_f1(given: Counter[str], wanted: Counter[str]) -> float:

@@ -620,6 +620,7 @@ class _Judge:
     ) -> None:
         put, failed = group.put[order], group.failed[order]
         found = group.found.setdefault(order, _Sequence())
+        told = prior.spellings if prior is not None else None
         grounded: dict[str, list[Measure]] = {"exact": [], "beyond": []}
         missing = f"step failed: {failed[edit_id]}" if edit_id in failed else NO_ROW
         for probe_id, probe in probes.items():
@@ -632,9 +633,9 @@ class _Judge:
             else:
                 said = after.trace
                 asked = (
-                    (probe_id, id(before), prior, after.tf, said.outcome, said.chain, said.answer)
+                    (probe_id, id(before), told, after.tf, said.outcome, said.chain, said.answer)
                     if said is not None
-                    else (probe_id, id(before), prior, after.tf)
+                    else (probe_id, id(before), told, after.tf)
                 )
                 verdict = known.get(asked) or known.setdefault(asked, self._verdict(edit, probe, before, after, prior))
             found.add(place, self._labels_of[probe_id], verdict.finding, after.age if after is not None else None)
