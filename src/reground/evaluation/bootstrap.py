@@ -101,7 +101,12 @@ def intervals(
         if num_clusters < 2 or num_resamples == 0:
             continue
         weights_RE = _weights(num_clusters, num_resamples, seed)
-        ratios_RM = (weights_RE @ sums_EM[scored][:, columns]) / (weights_RE @ counts_EM[scored][:, columns])
+        # Counts are whole numbers, which add up without rounding: columns with the same ones are drawn once.
+        place_of: dict[bytes, int] = {}
+        places = [place_of.setdefault(counts_EM[:, column].tobytes(), len(place_of)) for column in columns]
+        firsts = [columns[places.index(place)] for place in range(len(place_of))]
+        drawn_RM = (weights_RE @ counts_EM[scored][:, firsts])[:, places]
+        ratios_RM = (weights_RE @ sums_EM[scored][:, columns]) / drawn_RM
         ends = np.percentile(ratios_RM, _ends(confidence), axis=0)
         for position, column in enumerate(columns):
             found[column] = Interval(float(ends[0, position]), float(ends[1, position]))
@@ -119,8 +124,8 @@ def interval_of_percentile(
     """Percentile interval of a percentile (in [0, 100]) of one value per cluster."""
     if len(values) < 2 or num_resamples == 0:
         return Interval(None, None)
-    drawn = np.random.default_rng(seed).integers(0, len(values), (num_resamples, len(values)))
-    resampled = np.percentile(np.asarray(values, dtype=np.float64)[drawn], percentile, axis=1)
+    drawn_RE = _drawn(len(values), num_resamples, seed)
+    resampled = np.percentile(np.asarray(values, dtype=np.float64)[drawn_RE], percentile, axis=1)
     low, high = np.percentile(resampled, _ends(confidence))
     return Interval(float(low), float(high))
 
@@ -216,6 +221,12 @@ def _gap(totals: _Floats) -> _Floats:
 
 def _ends(confidence: float) -> tuple[float, float]:
     return 50 * (1 - confidence), 50 * (1 + confidence)
+
+
+@lru_cache(maxsize=2)
+def _drawn(num_clusters: int, num_resamples: int, seed: int) -> npt.NDArray[np.int64]:
+    """Which of E clusters are drawn in each of R resamples."""
+    return np.random.default_rng(seed).integers(0, num_clusters, (num_resamples, num_clusters))
 
 
 @lru_cache(maxsize=8)
