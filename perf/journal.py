@@ -3,7 +3,8 @@
     python perf/journal.py [ROWS]
 
 Writes a made-up run of so many rows (1,000,000 by default) to a temporary folder: 40 methods, each on the same edits
-with ten probes, outputs that differ from row to row. Then reads and summarises it in a process of its own.
+with ten probes, outputs that differ from row to row. Then reads and summarises it in a process of its own, and has a
+plain loop judge its first rows, one after the other, in another: that one adds up nothing and draws no intervals.
 """
 
 from __future__ import annotations
@@ -17,16 +18,21 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 from reground.edits.files import read_edits, read_probes, write_records
 from reground.edits.records import Answer, Edit, Expectation, Probe, Row, Timings
 from reground.edits.traces import Delimiters, parse_trace
+from reground.evaluation.labels import judge_probe
+from reground.evaluation.locality import independence, kept_correct
 from reground.evaluation.scores import summarise
+from reground.evaluation.stance import RuleStanceReader
 from reground.runner.journal import ROWS_FILE, iterate_rows
 
 _NUM_METHODS = 40
 _NUM_PROBES = 10
+_NUM_PLAIN_ROWS = 50_000
 _VERSIONS = dict.fromkeys(("reground", "protocol", "python", "torch", "transformers", "peft", "numpy"), "1.2.3")
 _VERSIONS |= {"commit": "0" * 40, "dirty": "false", "model_revision": "0" * 12, "recipe": "c" + "0" * 12}
 
@@ -111,35 +117,75 @@ def _write(folder: Path, num_rows: int) -> None:
 
 def _measure(folder: Path) -> None:
     edits, probes = read_edits(folder / "edits.jsonl"), read_probes(folder / "probes.jsonl")
-    start = time.perf_counter()
+    clock = _Clock()
     num_rows = sum(1 for _ in iterate_rows(folder))
-    read_s = time.perf_counter() - start
-    start = time.perf_counter()
+    read = clock.lap("read")
+    read["read_peak_bytes"] = _peak_bytes()
     summarise(edits, probes, iterate_rows(folder))
-    print(
-        json.dumps(
-            {
-                "rows": num_rows,
-                "file_bytes": (folder / ROWS_FILE).stat().st_size,
-                "read_s": round(read_s, 1),
-                "read_and_summarise_s": round(time.perf_counter() - start, 1),
-                "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-            }
-        )
-    )
+    both = clock.lap("read_and_summarise")
+    size = (folder / ROWS_FILE).stat().st_size
+    print(json.dumps({"rows": num_rows, "file_bytes": size, **read, **both, "peak_bytes": _peak_bytes()}))
+
+
+def _measure_plainly(folder: Path, num_rows: int) -> None:
+    edit_of = {edit.id: edit for edit in read_edits(folder / "edits.jsonl")}
+    probe_of = {probe.id: probe for probe in read_probes(folder / "probes.jsonl")}
+    reader = RuleStanceReader()
+    clock = _Clock()
+    rows = list(islice(iterate_rows(folder), num_rows))
+    before_of = {row.probe_id: row for row in rows if row.phase == "before"}
+    for row in rows:
+        assert row.probe_id is not None
+        edit, probe, before = edit_of[row.edit_id], probe_of[row.probe_id], before_of.get(row.probe_id)
+        if probe.is_local:
+            independence(edit, probe, before, row), kept_correct(probe, before, row)
+        else:
+            judge_probe(edit, probe, before, row, reader, edit.prior_answer)
+    print(json.dumps({"plain_rows": len(rows), **clock.lap("plain"), "plain_peak_bytes": _peak_bytes()}))
+
+
+class _Clock:
+    """Wall time and the processor's, from one lap to the next."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter(), time.process_time()
+
+    def lap(self, name: str) -> dict[str, float]:
+        now = time.perf_counter(), time.process_time()
+        wall_s, cpu_s = (end - start for end, start in zip(now, self._start, strict=True))
+        self._start = now
+        return {f"{name}_s": round(wall_s, 1), f"{name}_cpu_s": round(cpu_s, 1)}
+
+
+def _peak_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _in_a_process_of_its_own(*arguments: str) -> dict[str, float]:
+    done = subprocess.run([sys.executable, __file__, *arguments], check=True, stdout=subprocess.PIPE, text=True)
+    print(done.stdout.strip(), flush=True)
+    measured: dict[str, float] = json.loads(done.stdout)
+    return measured
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("rows", nargs="?", type=int, default=1_000_000, metavar="ROWS", help="rows of the run")
     parser.add_argument("--measure", type=Path, metavar="FOLDER", help="read a run that is there; writes none")
+    parser.add_argument("--plain", type=Path, metavar="FOLDER", help="judge the first rows of such a run plainly")
     given = parser.parse_args()
     if given.measure is not None:
         _measure(given.measure)
         return
+    if given.plain is not None:
+        _measure_plainly(given.plain, _NUM_PLAIN_ROWS)
+        return
     with tempfile.TemporaryDirectory() as made:
         _write(Path(made), given.rows)
-        subprocess.run([sys.executable, __file__, "--measure", made], check=True)
+        ours = _in_a_process_of_its_own("--measure", made)
+        plain = _in_a_process_of_its_own("--plain", made)
+    ratio = plain["plain_cpu_s"] / plain["plain_rows"] / (ours["read_and_summarise_cpu_s"] / ours["rows"])
+    print(f"plain loop / ours, processor time of a row: {ratio:.1f}")
 
 
 if __name__ == "__main__":

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from reground.evaluation.bootstrap import (
-    ClusterTotals,
+    Difference,
     Interval,
     interval_of_percentile,
     intervals,
-    paired_difference,
+    paired_differences,
 )
 
 
@@ -77,22 +77,34 @@ def test_interval_of_a_median_holds_it() -> None:
 def test_pairing_cancels_what_makes_an_edit_hard() -> None:
     """Method a is ahead by 0.1 on every edit, however hard: the paired interval is narrow and excludes 0."""
     hard = np.linspace(0.0, 0.9, 30)
-    ids = tuple(f"e{i}" for i in range(30))
-    a = ClusterTotals(ids, tuple(hard + 0.1), (1.0,) * 30)
-    b = ClusterTotals(ids[::-1], tuple(hard[::-1]), (1.0,) * 30)
-    gap = paired_difference(a, b)
+    (gap,) = paired_differences(np.stack([hard + 0.1, hard], axis=1), np.ones((30, 2)), [(0, 1)])
     assert gap.value == pytest.approx(0.1)
     assert gap.low == pytest.approx(0.1) and gap.high == pytest.approx(0.1)
     assert gap.num_edits == 30
 
 
 def test_pairing_uses_shared_edits_only() -> None:
-    a = ClusterTotals(("e1", "e2", "e3"), (1.0, 1.0, 0.0), (1.0, 1.0, 0.0))
-    b = ClusterTotals(("e2", "e3", "e4"), (0.0, 1.0, 1.0), (1.0, 1.0, 1.0))
-    gap = paired_difference(a, b)
+    sums_EC = np.array([[1.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    counts_EC = np.array([[1.0, 0.0, 0.0], [1.0, 1.0, 0.0], [0.0, 1.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    gap, nothing = paired_differences(sums_EC, counts_EC, [(0, 1), (0, 2)])
     assert (gap.value, gap.low, gap.high, gap.num_edits) == (1.0, None, None, 1)
-    nothing = paired_difference(a, ClusterTotals(("e9",), (1.0,), (1.0,)))
-    assert (nothing.value, nothing.num_edits) == (None, 0)
+    assert nothing == Difference(None, None, None, 0)
+
+
+@pytest.mark.parametrize("step", [1.0, 1 / 3], ids=["adds up without rounding", "is rounded"])
+def test_an_interval_of_a_pair_does_not_depend_on_the_other_pairs(step: float) -> None:
+    generator = np.random.default_rng(0)
+    counts_EC = generator.integers(0, 3, (40, 6)).astype(np.float64)
+    counts_EC[:, :4] = 2  # these share their edits, the others do not
+    sums_EC = step * generator.integers(0, 3, (40, 6)) * (counts_EC > 0)
+    pairs = [(a, b) for a in range(6) for b in range(a)]
+    together = paired_differences(sums_EC, counts_EC, pairs)
+    assert together == [paired_differences(sums_EC, counts_EC, [pair])[0] for pair in pairs]
+    for (a, b), gap in zip(pairs, together, strict=True):
+        shared = (counts_EC[:, a] > 0) & (counts_EC[:, b] > 0)
+        weights = np.random.default_rng(0).multinomial(int(shared.sum()), [1 / shared.sum()] * shared.sum(), size=2000)
+        means = [weights @ sums_EC[shared, c] / (weights @ counts_EC[shared, c]) for c in (a, b)]
+        assert (gap.low, gap.high) == pytest.approx(tuple(np.percentile(means[0] - means[1], [2.5, 97.5])), abs=1e-12)
 
 
 def test_a_thousand_edits_and_two_hundred_columns_take_seconds() -> None:

@@ -18,7 +18,7 @@ __all__ = [
     "Interval",
     "interval_of_percentile",
     "intervals",
-    "paired_difference",
+    "paired_differences",
 ]
 
 _Floats = npt.NDArray[np.float64]
@@ -101,7 +101,12 @@ def intervals(
         if num_clusters < 2 or num_resamples == 0:
             continue
         weights_RE = _weights(num_clusters, num_resamples, seed)
-        ratios_RM = (weights_RE @ sums_EM[scored][:, columns]) / (weights_RE @ counts_EM[scored][:, columns])
+        # Counts are whole numbers, which add up without rounding: columns with the same ones are drawn once.
+        place_of: dict[bytes, int] = {}
+        places = [place_of.setdefault(counts_EM[:, column].tobytes(), len(place_of)) for column in columns]
+        firsts = [columns[places.index(place)] for place in range(len(place_of))]
+        drawn_RM = (weights_RE @ counts_EM[scored][:, firsts])[:, places]
+        ratios_RM = (weights_RE @ sums_EM[scored][:, columns]) / drawn_RM
         ends = np.percentile(ratios_RM, _ends(confidence), axis=0)
         for position, column in enumerate(columns):
             found[column] = Interval(float(ends[0, position]), float(ends[1, position]))
@@ -119,30 +124,93 @@ def interval_of_percentile(
     """Percentile interval of a percentile (in [0, 100]) of one value per cluster."""
     if len(values) < 2 or num_resamples == 0:
         return Interval(None, None)
-    drawn = np.random.default_rng(seed).integers(0, len(values), (num_resamples, len(values)))
-    resampled = np.percentile(np.asarray(values, dtype=np.float64)[drawn], percentile, axis=1)
+    drawn_RE = _drawn(len(values), num_resamples, seed)
+    resampled = np.percentile(np.asarray(values, dtype=np.float64)[drawn_RE], percentile, axis=1)
     low, high = np.percentile(resampled, _ends(confidence))
     return Interval(float(low), float(high))
 
 
-def paired_difference(
-    a: ClusterTotals, b: ClusterTotals, *, num_resamples: int = 2000, seed: int = 0, confidence: float = 0.95
-) -> Difference:
-    """How far method ``a`` is ahead of method ``b`` on the edits both were scored on.
+def paired_differences(
+    sums_EC: _Floats,
+    counts_EC: _Floats,
+    pairs: Sequence[tuple[int, int]],
+    *,
+    num_resamples: int = 2000,
+    seed: int = 0,
+    confidence: float = 0.95,
+) -> list[Difference]:
+    """For each pair of columns how far the first is ahead of the second on the edits both were scored on.
 
     Each resample draws edits once and computes both means on the same draw, so what makes an edit hard for
-    both methods cancels.
+    both methods cancels. The interval of a pair does not depend on the other pairs.
+
+    Axes: C columns.
+
+    Args:
+        sums_EC: Sums of scored values.
+        counts_EC: Numbers of scored values.
+        pairs: Positions of the two columns of each pair.
+        num_resamples: R; 0 gives no intervals.
+        seed: Same seed, same intervals.
+        confidence: Share of resamples inside the interval.
     """
-    of_b = {edit: (b.sums[i], b.counts[i]) for i, edit in enumerate(b.edit_ids) if b.counts[i] > 0}
-    shared = [i for i, edit in enumerate(a.edit_ids) if a.counts[i] > 0 and edit in of_b]
-    if not shared:
-        return Difference(None, None, None, 0)
-    totals_E4 = np.array([(a.sums[i], a.counts[i], *of_b[a.edit_ids[i]]) for i in shared], dtype=np.float64)
-    value = _gap(totals_E4.sum(axis=0))
-    if len(shared) < 2 or num_resamples == 0:
-        return Difference(float(value), None, None, len(shared))
-    low, high = np.percentile(_gap(_weights(len(shared), num_resamples, seed) @ totals_E4), _ends(confidence))
-    return Difference(float(value), float(low), float(high), len(shared))
+    is_scored_EC = counts_EC > 0
+    patterns = [is_scored_EC[:, column].tobytes() for column in range(counts_EC.shape[1])]
+    places_of: dict[bytes, list[int]] = {}
+    shared_of: dict[tuple[bytes, bytes], bytes] = {}
+    for place, (a, b) in enumerate(pairs):
+        both = patterns[a], patterns[b]
+        if both not in shared_of:
+            shared_of[both] = (is_scored_EC[:, a] & is_scored_EC[:, b]).tobytes()
+        places_of.setdefault(shared_of[both], []).append(place)
+    found = [Difference(None, None, None, 0)] * len(pairs)
+    for pattern, places in places_of.items():
+        shared_E = np.frombuffer(pattern, dtype=np.bool_)
+        if shared_E.any():
+            chosen = [pairs[place] for place in places]
+            resampling = num_resamples, seed, confidence
+            gaps = _differences(sums_EC[shared_E], counts_EC[shared_E], chosen, *resampling)
+            for place, gap in zip(places, gaps, strict=True):
+                found[place] = gap
+    return found
+
+
+def _differences(
+    sums_EC: _Floats,
+    counts_EC: _Floats,
+    pairs: Sequence[tuple[int, int]],
+    num_resamples: int,
+    seed: int,
+    confidence: float,
+) -> list[Difference]:
+    """The differences of pairs of columns that are scored on all E edits."""
+    num_edits = len(sums_EC)
+    totals = [np.stack((sums_EC[:, a], counts_EC[:, a], sums_EC[:, b], counts_EC[:, b]), axis=1) for a, b in pairs]
+    values = [float(_gap(totals_E4.sum(axis=0))) for totals_E4 in totals]
+    if num_edits < 2 or num_resamples == 0:
+        return [Difference(value, None, None, num_edits) for value in values]
+    weights_RE = _weights(num_edits, num_resamples, seed)
+    # What adds up without rounding does so in any order, so each such column is drawn once for all its pairs.
+    is_exact_C = [_is_exact(sums_EC[:, column]) for column in range(sums_EC.shape[1])]
+    columns = sorted({column for pair in pairs for column in pair if is_exact_C[column]})
+    place_of = {column: place for place, column in enumerate(columns)}
+    sums_RC, counts_RC = weights_RE @ sums_EC[:, columns], weights_RE @ counts_EC[:, columns]
+    found = []
+    for (a, b), totals_E4, value in zip(pairs, totals, values, strict=True):
+        if is_exact_C[a] and is_exact_C[b]:
+            i, j = place_of[a], place_of[b]
+            gaps_R = sums_RC[:, i] / counts_RC[:, i] - sums_RC[:, j] / counts_RC[:, j]
+        else:
+            gaps_R = _gap(weights_RE @ totals_E4)
+        low, high = np.percentile(gaps_R, _ends(confidence))
+        found.append(Difference(value, float(low), float(high), num_edits))
+    return found
+
+
+def _is_exact(sums_E: _Floats) -> bool:
+    """Whether any resample of some sums adds up without rounding: they are small multiples of a power of two."""
+    scaled_E = sums_E * 1024
+    return bool((scaled_E == np.floor(scaled_E)).all()) and float(np.abs(scaled_E).max()) * len(sums_E) < 2**52
 
 
 def _gap(totals: _Floats) -> _Floats:
@@ -153,6 +221,12 @@ def _gap(totals: _Floats) -> _Floats:
 
 def _ends(confidence: float) -> tuple[float, float]:
     return 50 * (1 - confidence), 50 * (1 + confidence)
+
+
+@lru_cache(maxsize=2)
+def _drawn(num_clusters: int, num_resamples: int, seed: int) -> npt.NDArray[np.int64]:
+    """Which of E clusters are drawn in each of R resamples."""
+    return np.random.default_rng(seed).integers(0, num_clusters, (num_resamples, num_clusters))
 
 
 @lru_cache(maxsize=8)

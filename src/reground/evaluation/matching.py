@@ -64,7 +64,7 @@ def normalise(text: str) -> str:
         'us army s x ray no 3.5'
     """
     words = _words(text)
-    return " ".join([word for word in words[:-1] if word not in _ARTICLES] + words[-1:])
+    return " ".join([word for word in words[:-1] if word not in _ARTICLES] + list(words[-1:]))
 
 
 def matches(answer_text: str, gold: Answer, options: Sequence[str] = ()) -> bool:
@@ -102,6 +102,8 @@ def names(text: str, entity: Answer, options: Sequence[str] = ()) -> bool:
     means the letter ("option B", "(B)", "the answer is B"); a bare letter does not, as it is a word of its
     own in many chains.
     """
+    if not options:
+        return any(_occurs(spelling, text) for spelling in entity.spellings)
     if any(_occurs(spelling, text) for spelling in _spoken_spellings(entity, options)):
         return True
     index = gold_option(entity, options)
@@ -118,6 +120,8 @@ def in_words(answer: Answer, options: Sequence[str] = ()) -> Answer:
 
     Used wherever the text is not about these options, so that a stray "B" does not count as naming the answer.
     """
+    if not options:
+        return answer
     text, *aliases = _spoken_spellings(answer, options)
     return Answer(text=text, aliases=tuple(aliases))
 
@@ -131,6 +135,8 @@ def same_answer(first: str, second: str, options: Sequence[str] = ()) -> bool:
     """
     if normalise(first) == normalise(second):
         return True
+    if not options:
+        return False
     choices = [chosen_option(text, options) for text in (first, second)]
     return choices[0] is not None and choices[0] == choices[1]
 
@@ -143,20 +149,36 @@ def token_f1(answer_text: str, gold: Answer) -> float:
     Source:
         Rajpurkar et al., 2016, "SQuAD", section 6.1. Differs: normalisation as in ``normalise``; unspaced scripts.
     """
-    given = Counter(_tokens(answer_text))
-    return max(counts_f1(given, Counter(_tokens(spelling))) for spelling in gold.spellings)
+    given = _tokens(answer_text)
+    return max(_tokens_f1(given, _tokens(spelling)) for spelling in gold.spellings)
 
 
-def _words(text: str) -> list[str]:
+@lru_cache(maxsize=4096)
+def _tokens_f1(given: tuple[str, ...], wanted: tuple[str, ...]) -> float:
+    return counts_f1(Counter(given), Counter(wanted))
+
+
+@lru_cache(maxsize=4096)
+def _words(text: str) -> tuple[str, ...]:
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     joined = _THOUSANDS.sub("", _ABBREVIATION.sub(lambda match: match[0].replace(".", ""), folded))
-    kept = {match.start() for match in _KEPT_SIGNS.finditer(joined)}
-    cleaned = "".join(c if i in kept or not _is_dropped(c) else " " for i, c in enumerate(joined))
-    return cleaned.split() or folded.split()
+    cleaned = joined.translate(_WITHOUT_DROPPED)
+    for sign in _KEPT_SIGNS.finditer(joined):
+        cleaned = cleaned[: sign.start()] + sign[0] + cleaned[sign.end() :]
+    return tuple(cleaned.split() or folded.split())
 
 
-def _is_dropped(character: str) -> bool:
-    return unicodedata.category(character)[0] in "PC" or character in _DROPPED_SYMBOLS
+class _WithoutDropped(dict[int, str]):
+    """What each character becomes: itself, or a space if it is dropped; filled as characters are met."""
+
+    def __missing__(self, code: int) -> str:
+        character = chr(code)
+        is_dropped = unicodedata.category(character)[0] in "PC" or character in _DROPPED_SYMBOLS
+        self[code] = " " if is_dropped else character
+        return self[code]
+
+
+_WITHOUT_DROPPED = _WithoutDropped()
 
 
 @lru_cache(maxsize=65536)
@@ -164,13 +186,14 @@ def _with_articles(text: str) -> str:
     return " ".join(_words(text))
 
 
+@lru_cache(maxsize=16384)
 def _occurs(spelling: str, text: str) -> bool:
     """Whether ``spelling`` occurs in ``text`` as whole words, articles dropped from both or from neither."""
     return _contains(normalise(spelling), normalise(text)) or _contains(_with_articles(spelling), _with_articles(text))
 
 
 def _contains(needle: str, haystack: str) -> bool:
-    return next(_spans(needle, haystack), None) is not None
+    return needle in haystack and next(_spans(needle, haystack), None) is not None
 
 
 def _spans(needle: str, haystack: str) -> Iterator[tuple[int, int]]:
@@ -194,6 +217,8 @@ def _is_boundary(text: str, position: int) -> bool:
 
 def gold_option(gold: Answer, options: Sequence[str]) -> int | None:
     """Index of the option that ``gold`` is, by its text, a spelling or its letter; None if it is none."""
+    if not options:
+        return None
     texts = [normalise(option) for option in options]
     for spelling in gold.spellings:
         if normalise(spelling) in texts:
@@ -253,8 +278,9 @@ def chosen_option(answer_text: str, options: Sequence[str]) -> int | None:
     return next(iter(named)) if len(named) == 1 else None
 
 
-def _tokens(text: str) -> list[str]:
-    return _UNSPACED.sub(lambda match: f" {match[0]} ", normalise(text)).split()
+@lru_cache(maxsize=4096)
+def _tokens(text: str) -> tuple[str, ...]:
+    return tuple(_UNSPACED.sub(lambda match: f" {match[0]} ", normalise(text)).split())
 
 
 def counts_f1(given: Counter[str], wanted: Counter[str]) -> float:

@@ -6,22 +6,24 @@ Nothing here runs a model. The same edits, probes, rows, beliefs, reader and set
 from __future__ import annotations
 
 import re
+from array import array
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 import numpy as np
+import numpy.typing as npt
 
 import reground
-from reground.edits.records import Answer, Edit, Probe, Row, Trace
+from reground.edits.records import Answer, Edit, Probe, Row, Trace, TraceOutcome
 from reground.errors import InputError
 from reground.evaluation.bootstrap import (
     ClusterTotals,
     Interval,
     interval_of_percentile,
     intervals,
-    paired_difference,
+    paired_differences,
 )
 from reground.evaluation.forgetting import (
     AGES,
@@ -79,6 +81,19 @@ _IN_SCOPE_METRICS = (
     "chain_length_ratio",
 )
 _HOP_METRICS = ("intermediate_usage", "hop_accuracy")
+#: Metrics of a probe that expects a new answer, in the order of its measures; the last are those of hops.
+_MEASURES = (
+    "tf",
+    "answer",
+    "token_f1",
+    "grounded",
+    "illusion_gap",
+    "collapse",
+    "chain_length_ratio",
+    *(f"collapse_{outcome}" for outcome in COLLAPSED_OUTCOMES),
+    *(label for label in LABELS if label not in ("grounded", "collapse")),
+    *_HOP_METRICS,
+)
 _LOCALITY_METRICS = ("independence", "kept_correct")
 #: A level of portability: the number of hops and, where stated, where the edited fact stands among them.
 _HOP = re.compile(r"(hop([0-9]+))(?:\.(first|middle|last|composed))?")
@@ -93,6 +108,10 @@ _SIDE_EFFECTS: tuple[tuple[str, str], ...] = tuple(
 )
 
 
+_Floats = npt.NDArray[np.float64]
+_Ints = npt.NDArray[np.int64]
+
+
 @dataclass(frozen=True)
 class GroupKey:
     """What one set of scores is about."""
@@ -105,15 +124,52 @@ class GroupKey:
     chain_tokens: int | None = None
 
 
+#: The number of what ``shallow`` counts under.
+_SHALLOW = 0
+#: Columns that are needed after the scores of their group.
+_COMPARED = tuple(dict.fromkeys((*HEADLINES, *_SIDE_EFFECTS)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Output:
+    """What counts of a trace: far less than the trace, of which there may be a million."""
+
+    outcome: TraceOutcome
+    chain: str | None
+    answer: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class _Put:
-    """What counts of a row with a probe: far less than the row, of which there may be a million."""
+    """What counts of a row with a probe."""
 
     raw: str | None
-    trace: Trace | None
+    trace: _Output | None
     tf: float | None
     checkpoint: int
     age: int | None
+
+
+@dataclass(slots=True)
+class _Batch:
+    """The probes that the unedited model was asked together."""
+
+    num_probes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Before:
+    """What counts of a row of the unedited model."""
+
+    trace: _Output | None
+    tf: float | None
+    generate_s: float | None
+    batch: _Batch
+
+    @property
+    def seconds(self) -> float | None:
+        """The batch's seconds divided among the probes of the batch."""
+        return None if self.generate_s is None else self.generate_s / self.batch.num_probes
 
 
 @dataclass(slots=True)
@@ -132,21 +188,97 @@ class _Step:
     probe_ids: list[str] = field(default_factory=list)
 
 
-@dataclass
-class _Column:
-    """One metric at one level within a group: per edit, the scored values and the reasons for the others."""
+#: The labels a probe counts under, as (metric, level) and the place of the metric among the measures of a finding.
+_Labels = tuple[tuple[tuple[str, str], int], ...]
 
-    sums: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-    counts: Counter[str] = field(default_factory=Counter)
-    unscored: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+
+class _Findings:
+    """Measures that were found together, each combination kept once and known by its number.
+
+    Axes: F findings, K places of measures.
+    """
+
+    def __init__(self) -> None:
+        self._number_of: dict[tuple[float | str, ...], int] = {}
+        self._code_of: dict[str, int] = {}
+        self._arrays: tuple[_Floats, _Ints] | None = None
+
+    def number(self, measures: Sequence[Measure]) -> int:
+        """The number of some measures."""
+        found = tuple([one.reason if isinstance(one, Unscored) else one for one in measures])
+        return self._number_of.setdefault(found, len(self._number_of))
+
+    @property
+    def reasons(self) -> list[str]:
+        """Every reason for which something is unscored; the first has code 1."""
+        self.arrays()
+        return list(self._code_of)
+
+    def arrays(self) -> tuple[_Floats, _Ints]:
+        """``values_FK``, 0 where there is none, and ``codes_FK`` of the reasons, 0 where there is a value."""
+        if self._arrays is None or len(self._arrays[0]) < len(self._number_of):
+            shape = len(self._number_of), len(_MEASURES)
+            values_FK, codes_FK = np.zeros(shape), np.zeros(shape, dtype=np.int64)
+            for number, found in enumerate(self._number_of):
+                for place, one in enumerate(found):
+                    if isinstance(one, str):
+                        codes_FK[number, place] = self._code_of.setdefault(one, len(self._code_of) + 1)
+                    else:
+                        values_FK[number, place] = one
+            self._arrays = values_FK, codes_FK
+        return self._arrays
+
+
+@dataclass
+class _Sequence:
+    """What was found in one order of edits, edit by edit and probe by probe: four numbers for each.
+
+    Attributes:
+        edits: Place of the edit among all.
+        labels: Number of what it counts under.
+        findings: Number of the finding.
+        ages: Edits applied since; -1 if the probe was not put, or not in a chain.
+        labelled: By label, the probes that carry it.
+    """
+
+    edits: array[int] = field(default_factory=lambda: array("q"))
+    labels: array[int] = field(default_factory=lambda: array("q"))
+    findings: array[int] = field(default_factory=lambda: array("q"))
+    ages: array[int] = field(default_factory=lambda: array("q"))
+    labelled: dict[Label, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+    def add(self, edit: int, labels: int, finding: int, age: int | None = None) -> None:
+        self.edits.append(edit)
+        self.labels.append(labels)
+        self.findings.append(finding)
+        self.ages.append(-1 if age is None else age)
+
+
+@dataclass(frozen=True)
+class _Column:
+    """One metric at one level within a group: per edit, the scored values; and why others are unscored.
+
+    Axes: E edits, U unscored measures, by the edit that was first unscored and then as they came.
+    """
+
+    sums_E: _Floats
+    counts_E: _Floats
+    unscored_edits_U: _Ints
+    unscored_codes_U: _Ints
     absent: str | None = None
 
-    def add(self, edit_id: str, measure: Measure) -> None:
-        if isinstance(measure, Unscored):
-            self.unscored[edit_id][measure.reason] += 1
-        else:
-            self.sums[edit_id] += measure
-            self.counts[edit_id] += 1
+    def reasons(self, names: Sequence[str], is_member_E: npt.NDArray[np.bool_] | None = None) -> Counter[str]:
+        """How often each reason left something of the member edits unscored, in the order they came."""
+        codes_U = self.unscored_codes_U
+        if is_member_E is not None:
+            codes_U = codes_U[is_member_E[self.unscored_edits_U]]
+        if not len(codes_U):
+            return Counter()
+        codes, firsts, counts = np.unique(codes_U, return_index=True, return_counts=True)
+        return Counter({names[codes[place] - 1]: int(counts[place]) for place in np.argsort(firsts)})
+
+    def totals(self, edit_ids: tuple[str, ...]) -> ClusterTotals:
+        return ClusterTotals(edit_ids, tuple(self.sums_E.tolist()), tuple(self.counts_E.tolist()))
 
 
 @dataclass
@@ -158,21 +290,21 @@ class _Group:
         failed: By order and edit, the stage at which it failed.
         steps: By number.
         longest: The most edits that were applied.
+        found: By order.
         columns: By metric and level.
-        parts: The same for each age and order, for the figures that are followed over a chain.
-        labelled: By label, order and probe.
+        orders: The orders that have scores of their own, as strata name them.
+        reasons: Every reason for which something is unscored.
     """
 
     key: GroupKey
     put: dict[int | None, dict[str, _Put]] = field(default_factory=lambda: defaultdict(dict))
     failed: dict[int | None, dict[str, str]] = field(default_factory=lambda: defaultdict(dict))
     steps: dict[int, _Step] = field(default_factory=dict)
-    columns: dict[tuple[str, str], _Column] = field(default_factory=lambda: defaultdict(_Column))
-    parts: dict[str, dict[tuple[str, str], _Column]] = field(
-        default_factory=lambda: defaultdict(lambda: defaultdict(_Column))
-    )
-    labelled: dict[Label, list[tuple[int | None, str]]] = field(default_factory=lambda: defaultdict(list))
     longest: int = 0
+    found: dict[int | None, _Sequence] = field(default_factory=dict)
+    columns: dict[tuple[str, str], _Column] = field(default_factory=dict)
+    orders: list[str] = field(default_factory=list)
+    reasons: set[str] = field(default_factory=set)
 
 
 def summarise(
@@ -223,6 +355,7 @@ def summarise(
     references = _References()
     failed_references: list[Row] = []
     groups: dict[GroupKey, _Group] = {}
+    id_of = {probe_id: probe_id for probe_id in probe_of}
     for row in rows:
         run = run or row.run
         _require("row", f"of step {row.step}", "edit", row.edit_id, edit_of)
@@ -231,25 +364,32 @@ def summarise(
         if row.phase == "before" and row.failure is None:
             references.add(row)
         elif row.phase == "after":
-            _file(groups, row, probe_of)
+            _file(groups, row, id_of)
         else:
             failed_references.append(row)
     groups = {group.key: group for group in map(_with_its_length, groups.values())}
     stratum_of = _strata(beliefs, edit_of)
     scores: list[Score] = []
     examples: list[Example] = []
-    for group in groups.values():
-        for order, edit_ids in _expected(group, edit_of, probe_of).items():
-            for edit_id in edit_ids:
-                _judge_edit(group, order, edit_of[edit_id], probes_of[edit_id], references, reader, in_force)
-        _declare_absent(group)
+    judge = _Judge(probe_of, references, reader, in_force)
+    judged = [(group, _expected(group, edit_of, probe_of)) for group in groups.values()]
+    for place, (edit_id, edit) in enumerate(edit_of.items()):  # edit by edit: outputs about one have much in common
+        reader.forget()
+        judge.judge(place, edit_id, edit, probes_of[edit_id], judged)
+    edit_ids = tuple(edit_of)
+    for group, _ in judged:
+        sequence = _Whole(group, judge)
+        group.columns = _with_absent(sequence.columns(len(edit_ids)), len(edit_ids))
+        group.reasons = sequence.reasons
         filed = _filed(edit_of, stratum_of.get(group.key.model, {}), tags or {})
-        scores += _scores(group, filed, settings)
-        scores += _part_scores(group, list(edit_of), settings)
+        scores += _scores(group, filed, judge.findings.reasons, settings)
+        scores += _part_scores(group, sequence, edit_ids, settings)
         scores += _costs(group, references, settings)
         scores += _fit_costs(group.key, (fit_seconds or {}).get(group.key.method))
         examples += _examples(group, probe_of)
-    scores += _forgetting(groups, list(edit_of), scores, settings)
+        group.columns = {label: group.columns[label] for label in _COMPARED if label in group.columns}
+        group.found.clear()
+    scores += _forgetting(groups, edit_ids, scores, settings)
     return Summary(
         protocol_version=reground.PROTOCOL_VERSION,
         package_version=reground.__version__,
@@ -262,7 +402,7 @@ def summarise(
         strata={model: dict(Counter(of.values())) for model, of in stratum_of.items()},
         notes=(*notes, *_notes(groups.values(), failed_references, stratum_of, probe_of, edit_of)),
         scores=tuple(scores),
-        comparisons=tuple(_comparisons(groups, list(edit_of), settings)),
+        comparisons=tuple(_comparisons(groups, settings)),
         examples=tuple(examples),
     )
 
@@ -277,29 +417,45 @@ class _References:
     """Rows of the unedited model, found by probe: the method's own, or else any method's for that model."""
 
     def __init__(self) -> None:
-        self._rows: dict[tuple[str, str, int | None, str, str | None], Row] = {}
-        self._num_in_batch: Counter[tuple[str, str, int | None, str, int]] = Counter()
+        self._own: dict[_Asked, dict[str, _Before]] = defaultdict(dict)
+        self._any: dict[_Asked, dict[str, _Before]] = defaultdict(dict)
+        self._batches: dict[tuple[_Asked, int], _Batch] = defaultdict(_Batch)
 
     def add(self, row: Row) -> None:
         assert row.probe_id is not None, "a row of the unedited model always has a probe"
-        self._rows[row.model, row.benchmark, row.chain_tokens, row.probe_id, row.method] = row
-        self._rows.setdefault((row.model, row.benchmark, row.chain_tokens, row.probe_id, None), row)
-        self._num_in_batch[row.model, row.benchmark, row.chain_tokens, row.method, row.step] += 1
+        own = row.model, row.benchmark, row.chain_tokens, row.method
+        batch = self._batches[own, row.step]
+        batch.num_probes += 1
+        before = _Before(_output(row.trace), row.tf, row.timings.generate_s, batch)
+        self._own[own][row.probe_id] = before
+        self._any[*own[:3], None].setdefault(row.probe_id, before)
 
-    def find(self, key: GroupKey, probe_id: str) -> Row | None:
-        own = self._rows.get((key.model, key.benchmark, key.chain_tokens, probe_id, key.method))
-        return own or self._rows.get((key.model, key.benchmark, key.chain_tokens, probe_id, None))
+    def of(self, key: GroupKey) -> _ReferencesOf:
+        """Those a group is compared with."""
+        asked = key.model, key.benchmark, key.chain_tokens
+        return _ReferencesOf(self._own.get((*asked, key.method), {}), self._any.get((*asked, None), {}))
 
-    def seconds_per_probe(self, row: Row) -> float | None:
-        """The batch's seconds divided among the probes of the batch."""
-        if row.timings.generate_s is None:
-            return None
-        batch = (row.model, row.benchmark, row.chain_tokens, row.method, row.step)
-        return row.timings.generate_s / self._num_in_batch[batch]
+
+_Asked = tuple[str, str, int | None, str | None]
+
+
+@dataclass(frozen=True)
+class _ReferencesOf:
+    """The rows of the unedited model for one group, by probe."""
+
+    own: Mapping[str, _Before]
+    any: Mapping[str, _Before]
+
+    def find(self, probe_id: str) -> _Before | None:
+        return self.own.get(probe_id) or self.any.get(probe_id)
+
+
+def _output(trace: Trace | None) -> _Output | None:
+    return None if trace is None else _Output(trace.outcome, trace.chain, trace.answer)
 
 
 class _Remembered:
-    """A stance reader that reads the same chain about the same fact once."""
+    """A stance reader that reads the same chain about the same fact once, until it is told to forget."""
 
     def __init__(self, reader: StanceReader) -> None:
         self._reader = reader
@@ -308,6 +464,10 @@ class _Remembered:
     @property
     def name(self) -> str:
         return self._reader.name
+
+    def forget(self) -> None:
+        """Drop what is remembered of an edit."""
+        self._read.clear()
 
     def read(self, chain: str, *, new: Answer, prior: Answer | None, question: str = "") -> Stance:
         asked = (chain, new.spellings, prior.spellings if prior is not None else (), question)
@@ -326,7 +486,7 @@ def _require(what: str, which: str, noun: str, wanted: str, known: Mapping[str, 
         )
 
 
-def _file(groups: dict[GroupKey, _Group], row: Row, probe_of: Mapping[str, Probe]) -> None:
+def _file(groups: dict[GroupKey, _Group], row: Row, id_of: Mapping[str, str]) -> None:
     # Where each probe is put after as many further edits, the chain is one group, whatever its length by then.
     checkpoint = _WHOLE_CHAIN if row.schedule == "sequential" else row.checkpoint
     key = GroupKey(row.method, row.model, row.benchmark, row.schedule, checkpoint, row.chain_tokens)
@@ -349,8 +509,9 @@ def _file(groups: dict[GroupKey, _Group], row: Row, probe_of: Mapping[str, Probe
         step.apply_s, step.generate_s = row.timings.apply_s, row.timings.generate_s
         step.num_applied, step.peak_bytes, step.stored_bytes = row.num_applied, row.peak_bytes, row.stored_bytes
     if row.probe_id is not None:
-        step.probe_ids.append(row.probe_id)
-        group.put[row.order][probe_of[row.probe_id].id] = _Put(row.raw, row.trace, row.tf, row.checkpoint, row.age)
+        probe_id = id_of[row.probe_id]  # one text for all rows
+        step.probe_ids.append(probe_id)
+        group.put[row.order][probe_id] = _Put(row.raw, _output(row.trace), row.tf, row.checkpoint, row.age)
 
 
 def _with_its_length(group: _Group) -> _Group:
@@ -359,14 +520,15 @@ def _with_its_length(group: _Group) -> _Group:
     return group
 
 
-def _expected(group: _Group, edit_of: Mapping[str, Edit], probe_of: Mapping[str, Probe]) -> dict[int | None, list[str]]:
-    """For each order the edits whose probes belong in a group, as the edits are given."""
+def _expected(
+    group: _Group, edit_of: Mapping[str, Edit], probe_of: Mapping[str, Probe]
+) -> dict[int | None, Collection[str]]:
+    """For each order the edits whose probes belong in a group."""
     if group.key.schedule == "single":
-        return {None: list(edit_of)}
-    found = {}
-    for order in sorted({*group.put, *group.failed}, key=lambda order: -1 if order is None else order):
-        known = {probe_of[probe_id].edit_id for probe_id in group.put[order]} | set(group.failed[order])
-        found[order] = [edit_id for edit_id in edit_of if edit_id in known]
+        return {None: edit_of}
+    found: dict[int | None, Collection[str]] = {}
+    for order in sorted({*group.put, *group.failed}, key=_place_of_order):
+        found[order] = {probe_of[probe_id].edit_id for probe_id in group.put[order]} | set(group.failed[order])
     return found
 
 
@@ -386,87 +548,241 @@ def _strata(beliefs: Iterable[Belief], edit_of: Mapping[str, Edit]) -> dict[str,
     return dict(found)
 
 
-def _judge_edit(
-    group: _Group,
-    order: int | None,
-    edit: Edit,
-    probes: Mapping[str, Probe],
-    references: _References,
-    reader: StanceReader,
-    in_force: ForceOrder,
-) -> None:
-    """Adds what the probes of one edit say, in one order of edits, to the group's columns."""
-    edit_id = edit.id  # hashing a record takes longer than all that is looked up by it
-    put, failed = group.put[order], group.failed[order]
-    exact = next((probe_id for probe_id, probe in probes.items() if probe.kind == "reliability"), None)
-    exact_before = references.find(group.key, exact) if exact is not None else None
-    prior = prior_of(edit, exact_before.trace if exact_before is not None else None)
-    grounded: dict[str, list[Measure]] = {"exact": [], "beyond": []}
-    missing = f"step failed: {failed[edit_id]}" if edit_id in failed else NO_ROW
-    for probe_id, probe in probes.items():
-        before, after = references.find(group.key, probe_id), put.get(probe_id)
-        why = missing
-        if after is not None and in_force.is_decided_by_another(probe, order, after.checkpoint):
-            why, after = DECIDED_BY_ANOTHER, None
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    """What one probe brought: the number of the finding, and what further conclusions are drawn from."""
+
+    finding: int
+    grounded: Measure = 0.0
+    label: Label | None = None
+
+
+class _Judge:
+    """Finds what the probes of an edit say, group by group."""
+
+    def __init__(
+        self, probe_of: Mapping[str, Probe], references: _References, reader: StanceReader, in_force: ForceOrder
+    ) -> None:
+        self.findings = _Findings()
+        self._references = references
+        self._reader = reader
+        self._in_force = in_force
+        self._number_of: dict[_Labels, int] = {((("shallow", "all"), 0),): _SHALLOW}
+        self._labels_of = {
+            probe_id: self._number_of.setdefault(_labels(probe), len(self._number_of))
+            for probe_id, probe in probe_of.items()
+        }
+        self._unscored: dict[str, _Verdict] = {}
+
+    @property
+    def labels(self) -> list[_Labels]:
+        """What probes count under, by number."""
+        return list(self._number_of)
+
+    def judge(
+        self,
+        place: int,
+        edit_id: str,
+        edit: Edit,
+        probes: Mapping[str, Probe],
+        groups: Sequence[tuple[_Group, Mapping[int | None, Collection[str]]]],
+    ) -> None:
+        """Adds what the probes of one edit say to each order of each group that is to have it.
+
+        Args:
+            place: Place of the edit among all.
+            edit_id: Its id.
+            edit: The edit.
+            probes: Its probes by id.
+            groups: Each with the edits it is to have in each order.
+        """
+        exact = next((probe_id for probe_id, probe in probes.items() if probe.kind == "reliability"), None)
+        known: dict[Hashable, _Verdict] = {}
+        for group, expected in groups:
+            references = self._references.of(group.key)
+            before = references.find(exact) if exact is not None else None
+            prior = prior_of(edit, before.trace if before is not None else None)
+            for order, edit_ids in expected.items():
+                if edit_id in edit_ids:
+                    self._judge_in(group, order, place, edit_id, edit, probes, references, prior, known)
+
+    def _judge_in(
+        self,
+        group: _Group,
+        order: int | None,
+        place: int,
+        edit_id: str,
+        edit: Edit,
+        probes: Mapping[str, Probe],
+        references: _ReferencesOf,
+        prior: Answer | None,
+        known: dict[Hashable, _Verdict],
+    ) -> None:
+        put, failed = group.put[order], group.failed[order]
+        found = group.found.setdefault(order, _Sequence())
+        told = prior.spellings if prior is not None else None
+        grounded: dict[str, list[Measure]] = {"exact": [], "beyond": []}
+        missing = f"step failed: {failed[edit_id]}" if edit_id in failed else NO_ROW
+        for probe_id, probe in probes.items():
+            before, after = references.find(probe_id), put.get(probe_id)
+            why = missing
+            if after is not None and self._in_force.is_decided_by_another(probe, order, after.checkpoint):
+                why, after = DECIDED_BY_ANOTHER, None
+            if after is None:
+                verdict = self._unscored_for(why)
+            else:
+                said = after.trace
+                asked = (
+                    (probe_id, id(before), told, after.tf, said.outcome, said.chain, said.answer)
+                    if said is not None
+                    else (probe_id, id(before), told, after.tf)
+                )
+                verdict = known.get(asked) or known.setdefault(asked, self._verdict(edit, probe, before, after, prior))
+            found.add(place, self._labels_of[probe_id], verdict.finding, after.age if after is not None else None)
+            if not probe.is_local:
+                grounded["exact" if probe.kind == "reliability" else "beyond"].append(verdict.grounded)
+                if verdict.label is not None:
+                    found.labelled[verdict.label].append(probe_id)
+        shallow = self.findings.number((_shallow(grounded["exact"], grounded["beyond"]),))
+        found.add(place, _SHALLOW, shallow)
+
+    def _unscored_for(self, why: str) -> _Verdict:
+        if why not in self._unscored:
+            reason = Unscored(why)
+            self._unscored[why] = _Verdict(self.findings.number((reason,) * len(_MEASURES)), reason)
+        return self._unscored[why]
+
+    def _verdict(self, edit: Edit, probe: Probe, before: _Before | None, after: _Put, prior: Answer | None) -> _Verdict:
         if probe.is_local:
-            side = probe.kind.removesuffix("_locality")
-            kept: Measure = Unscored(why)
-            same: Measure = Unscored(why)
-            if after is not None:
-                same, kept = independence(edit, probe, before, after), kept_correct(probe, before, after)
-            for level in _local_levels(probe):
-                _add(group, order, after, (f"independence_{side}", level), edit_id, same)
-                _add(group, order, after, (f"kept_correct_{side}", level), edit_id, kept)
-            continue
-        judgement = Judgement.unscored(why)
-        if after is not None:
-            judgement = judge_probe(edit, probe, before, after, reader, prior)
-        measures = _measures(judgement, is_hop=probe.kind == "portability")
-        for level in _in_scope_levels(probe):
-            for metric, measure in measures.items():
-                _add(group, order, after, (metric, level), edit_id, measure)
-        grounded["exact" if probe.kind == "reliability" else "beyond"].append(judgement.grounded)
-        if not isinstance(judgement.label, Unscored):
-            group.labelled[judgement.label].append((order, probe_id))
-    group.columns["shallow", "all"].add(edit_id, _shallow(grounded["exact"], grounded["beyond"]))
+            measures = independence(edit, probe, before, after), kept_correct(probe, before, after)
+            return _Verdict(self.findings.number(measures))
+        judgement = judge_probe(edit, probe, before, after, self._reader, prior)
+        label = None if isinstance(judgement.label, Unscored) else judgement.label
+        return _Verdict(self.findings.number(_measures(judgement)), judgement.grounded, label)
 
 
-def _add(
-    group: _Group, order: int | None, after: _Put | None, label: tuple[str, str], edit_id: str, measure: Measure
-) -> None:
-    """Add a measure to its column and, of a headline figure in a chain, to those of its age and its order."""
-    group.columns[label].add(edit_id, measure)
-    if after is not None and after.age is not None and label in HEADLINES:
-        group.parts[age_stratum(after.age)][label].add(edit_id, measure)
-        group.parts[f"order:{order}"][label].add(edit_id, measure)
-
-
-def _measures(judgement: Judgement, *, is_hop: bool) -> dict[str, Measure]:
-    """What one judgement contributes to each metric."""
-    tf, grounded, label = judgement.tf, judgement.grounded, judgement.label
+def _measures(judgement: Judgement) -> tuple[Measure, ...]:
+    """What one judgement contributes to each metric of ``_MEASURES``."""
+    tf, grounded, fell = judgement.tf, judgement.grounded, judgement.collapse
     gap = tf if isinstance(tf, Unscored) else grounded if isinstance(grounded, Unscored) else tf - grounded
-    measures: dict[str, Measure] = {
-        "tf": tf,
-        "answer": judgement.answer,
-        "token_f1": judgement.token_f1,
-        "grounded": grounded,
-        "illusion_gap": gap,
-        "collapse": judgement.collapse,
-        "chain_length_ratio": judgement.chain_length_ratio,
-    }
-    for outcome in COLLAPSED_OUTCOMES:
-        is_it = judgement.outcome == outcome
-        fell = judgement.collapse
-        measures[f"collapse_{outcome}"] = fell if isinstance(fell, Unscored) else float(bool(fell) and is_it)
     # Without a chain to read, "collapse" is a finding and "no dissonance" is not.
-    failure = grounded if isinstance(grounded, Unscored) else label
-    for name in LABELS:
-        if name not in ("grounded", "collapse"):
-            measures[name] = failure if isinstance(failure, Unscored) else float(failure == name)
-    if is_hop:
-        measures["intermediate_usage"] = judgement.intermediate_usage
-        measures["hop_accuracy"] = judgement.hop_accuracy
-    return measures
+    failure = grounded if isinstance(grounded, Unscored) else judgement.label
+    return (
+        tf,
+        judgement.answer,
+        judgement.token_f1,
+        grounded,
+        gap,
+        fell,
+        judgement.chain_length_ratio,
+        *(
+            fell if isinstance(fell, Unscored) else float(bool(fell) and judgement.outcome == outcome)
+            for outcome in COLLAPSED_OUTCOMES
+        ),
+        *(
+            failure if isinstance(failure, Unscored) else float(failure == name)
+            for name in LABELS
+            if name not in ("grounded", "collapse")
+        ),
+        judgement.intermediate_usage,
+        judgement.hop_accuracy,
+    )
+
+
+def _labels(probe: Probe) -> _Labels:
+    """What a probe counts under."""
+    if probe.is_local:
+        side = probe.kind.removesuffix("_locality")
+        return tuple(
+            ((f"{metric}_{side}", level), place)
+            for level in _local_levels(probe)
+            for place, metric in enumerate(_LOCALITY_METRICS)
+        )
+    metrics = _MEASURES if probe.kind == "portability" else _MEASURES[: -len(_HOP_METRICS)]
+    return tuple(((metric, level), place) for level in _in_scope_levels(probe) for place, metric in enumerate(metrics))
+
+
+class _Whole:
+    """What was found in all orders of a group, one after the other.
+
+    Axes: N findings.
+    """
+
+    def __init__(self, group: _Group, judge: _Judge) -> None:
+        orders = sorted(group.found, key=_place_of_order)
+        parts = [group.found[order] for order in orders]
+        self._edits_N, self._labels_N, self._findings_N, self.ages_N = (
+            np.array([number for part in parts for number in getattr(part, name)], dtype=np.int64)
+            for name in ("edits", "labels", "findings", "ages")
+        )
+        self.orders = orders
+        self.orders_N = np.repeat(np.arange(len(parts)), [len(part.edits) for part in parts])
+        self._labels = judge.labels
+        self._values_FK, self._codes_FK = judge.findings.arrays()
+        self._names = judge.findings.reasons
+
+    @property
+    def reasons(self) -> set[str]:
+        """Every reason for which something is unscored."""
+        codes = np.unique(self._codes_FK[np.unique(self._findings_N)])
+        return {self._names[code - 1] for code in codes if code}
+
+    @property
+    def names(self) -> list[str]:
+        return self._names
+
+    def columns(
+        self,
+        num_edits: int,
+        counted_N: npt.NDArray[np.bool_] | None = None,
+        wanted: Collection[tuple[str, str]] | None = None,
+    ) -> dict[tuple[str, str], _Column]:
+        """The columns, in the order in which something was first found for them.
+
+        Args:
+            num_edits: E.
+            counted_N: What of the findings counts; all by default.
+            wanted: Labels of the columns; all by default.
+        """
+        kept_N = np.arange(len(self._labels_N)) if counted_N is None else np.flatnonzero(counted_N)
+        numbers, firsts = np.unique(self._labels_N[kept_N], return_index=True)
+        places: dict[tuple[str, str], int] = {}
+        sources: dict[tuple[str, str], list[int]] = defaultdict(list)
+        for number in numbers[np.argsort(firsts)].tolist():
+            for label, place in self._labels[number]:
+                if wanted is None or label in wanted:
+                    places[label] = place
+                    sources[label].append(number)
+        at: dict[tuple[int, ...], tuple[_Ints, _Ints]] = {}
+        found = {}
+        for label, place in places.items():
+            source = tuple(sources[label])
+            if source not in at:
+                inside = kept_N[np.isin(self._labels_N[kept_N], source)]
+                at[source] = self._edits_N[inside], self._findings_N[inside]
+            edits, findings = at[source]
+            found[label] = _column(edits, self._values_FK[findings, place], self._codes_FK[findings, place], num_edits)
+        return found
+
+
+def _column(edits: _Ints, values: _Floats, codes: _Ints, num_edits: int) -> _Column:
+    """One column from what was found for it, added up edit by edit in the order it came."""
+    is_unscored = codes > 0
+    unscored_edits, unscored_codes = edits[is_unscored], codes[is_unscored]
+    if len(unscored_edits):
+        _, firsts, which = np.unique(unscored_edits, return_index=True, return_inverse=True)
+        by_edit = np.argsort(firsts[which], kind="stable")
+        unscored_edits, unscored_codes = unscored_edits[by_edit], unscored_codes[by_edit]
+    return _Column(
+        np.bincount(edits, weights=values, minlength=num_edits).astype(np.float64),
+        np.bincount(edits[~is_unscored], minlength=num_edits).astype(np.float64),
+        unscored_edits,
+        unscored_codes,
+    )
+
+
+def _place_of_order(order: int | None) -> int:
+    return -1 if order is None else order
 
 
 def _shallow(exact: Sequence[Measure], beyond: Sequence[Measure]) -> Measure:
@@ -503,8 +819,14 @@ def _local_levels(probe: Probe) -> tuple[str, ...]:
     return tuple(dict.fromkeys((probe.level, str(probe.distance), "all")))
 
 
-def _declare_absent(group: _Group) -> None:
-    """Gives every promised metric a column, so that what a benchmark lacks is said and not left out."""
+def _with_absent(columns: dict[tuple[str, str], _Column], num_edits: int) -> dict[tuple[str, str], _Column]:
+    """The columns and one for every promised metric, so that what a benchmark lacks is said and not left out."""
+    zeros_E, nothing = np.zeros(num_edits), np.zeros(0, dtype=np.int64)
+
+    def declare(label: tuple[str, str], what: str) -> None:
+        if label not in columns:
+            columns[label] = _Column(zeros_E, zeros_E, nothing, nothing, f"the benchmark has no {what}")
+
     for level, what in (
         ("exact", "exact"),
         ("generality", "generality"),
@@ -514,14 +836,13 @@ def _declare_absent(group: _Group) -> None:
     ):
         hop_metrics = _HOP_METRICS if level in ("portability", "multi_hop") else ()
         for metric in (*_IN_SCOPE_METRICS, *hop_metrics):
-            if (metric, level) not in group.columns:
-                group.columns[metric, level].absent = f"the benchmark has no {what} probes"
+            declare((metric, level), f"{what} probes")
     for metric in _LOCALITY_METRICS:
         for side in ("text", "image"):
             for level in ("near", "far", "all"):
-                if (f"{metric}_{side}", level) not in group.columns:
-                    what = f"{side} locality probes" if level == "all" else f"{level} {side} locality probes"
-                    group.columns[f"{metric}_{side}", level].absent = f"the benchmark has no {what}"
+                what = f"{side} locality probes" if level == "all" else f"{level} {side} locality probes"
+                declare((f"{metric}_{side}", level), what)
+    return columns
 
 
 def _filed(
@@ -531,19 +852,22 @@ def _filed(
     return {edit_id: (*strata_of(stratum_of.get(edit_id)), *tags.get(edit_id, ())) for edit_id in edit_ids}
 
 
-def _scores(group: _Group, filed: Mapping[str, Sequence[str]], settings: ProtocolSettings) -> list[Score]:
+def _scores(
+    group: _Group, filed: Mapping[str, Sequence[str]], reasons_named: Sequence[str], settings: ProtocolSettings
+) -> list[Score]:
     """The scores of every column of a group, for all edits and for each stratum and tag that has any."""
     edit_ids = list(filed)
     labels = list(group.columns)
-    sums_EM = np.array([[group.columns[label].sums.get(e, 0.0) for label in labels] for e in edit_ids])
-    counts_EM = np.array([[float(group.columns[label].counts.get(e, 0)) for label in labels] for e in edit_ids])
+    sums_EM = np.stack([column.sums_E for column in group.columns.values()], axis=1)
+    counts_EM = np.stack([column.counts_E for column in group.columns.values()], axis=1)
     scores = []
     tags = sorted({name for names in filed.values() for name in names} - set(STRATA))
     for name in (*STRATA, *tags):
         member = [i for i, edit_id in enumerate(edit_ids) if name in filed[edit_id]]
         if not member:
             continue
-        member_ids = {edit_ids[i] for i in member}
+        is_member_E = np.zeros(len(edit_ids), dtype=np.bool_)
+        is_member_E[member] = True
         found = intervals(
             sums_EM[member],
             counts_EM[member],
@@ -554,10 +878,7 @@ def _scores(group: _Group, filed: Mapping[str, Sequence[str]], settings: Protoco
         sums_M, counts_M = sums_EM[member].sum(axis=0), counts_EM[member].sum(axis=0)
         for position, label in enumerate(labels):
             column = group.columns[label]
-            reasons: Counter[str] = Counter()
-            for edit_id, of_edit in column.unscored.items():
-                if edit_id in member_ids:
-                    reasons.update(of_edit)
+            reasons = column.reasons(reasons_named, is_member_E)
             n = int(counts_M[position])
             if n + reasons.total() == 0 and (column.absent is None or name != "all"):
                 continue
@@ -599,32 +920,39 @@ def _score(
     )
 
 
-def _part_scores(group: _Group, edit_ids: Sequence[str], settings: ProtocolSettings) -> list[Score]:
+def _part_scores(group: _Group, sequence: _Whole, edit_ids: Sequence[str], settings: ProtocolSettings) -> list[Score]:
     """The headline figures of a chain by age of edit and by order."""
-    names = [age_stratum(first) for first, _ in AGES]
-    names += sorted((name for name in group.parts if name not in names), key=lambda name: int(name.partition(":")[2]))
+    is_aged_N = sequence.ages_N >= 0
+    parts = [
+        (age_stratum(first), (sequence.ages_N >= first) & (sequence.ages_N <= (np.inf if last is None else last)))
+        for first, last in AGES
+    ]
+    parts += [
+        (f"order:{order}", is_aged_N & (sequence.orders_N == place)) for place, order in enumerate(sequence.orders)
+    ]
     scores = []
-    for name in names:
-        for label, column in group.parts.get(name, {}).items():
-            totals = _totals(column, edit_ids)
+    for name, counted_N in parts:
+        columns = sequence.columns(len(edit_ids), counted_N, HEADLINES) if counted_N.any() else {}
+        if columns and name.startswith("order:"):
+            group.orders.append(name)
+        for label, column in columns.items():
             (interval,) = intervals(
-                np.array(totals.sums)[:, None],
-                np.array(totals.counts)[:, None],
+                column.sums_E[:, None],
+                column.counts_E[:, None],
                 num_resamples=settings.bootstrap_resamples,
                 seed=settings.bootstrap_seed,
                 confidence=settings.confidence,
             )
-            n, reasons = sum(column.counts.values()), Counter[str]()
-            for of_edit in column.unscored.values():
-                reasons.update(of_edit)
-            value = sum(totals.sums) / n if n else None
-            scores.append(_score(group.key, label, name, value, interval, n, reasons))
+            n = int(column.counts_E.sum())
+            value = sum(column.sums_E.tolist()) / n if n else None
+            scores.append(_score(group.key, label, name, value, interval, n, column.reasons(sequence.names)))
     return scores
 
 
 def _costs(group: _Group, references: _References, settings: ProtocolSettings) -> list[Score]:
     """What applying and asking cost, one value per step; in a chain, seconds for each edit."""
     steps = [step for _, step in sorted(group.steps.items())]
+    asked = references.of(group.key)
     scores = []
     for metric, source, percentile in (
         ("apply_s_p50", "apply_s", 50.0),
@@ -635,9 +963,7 @@ def _costs(group: _Group, references: _References, settings: ProtocolSettings) -
     ):
         of_probing = source in ("stored_bytes", "query_overhead_s")
         measures = [
-            _step_cost(group.key, step, source, references)
-            for step in steps
-            if not of_probing or step.order is None or step.probe_ids
+            _step_cost(step, source, asked) for step in steps if not of_probing or step.order is None or step.probe_ids
         ]
         values = [measure for measure in measures if not isinstance(measure, Unscored)]
         reasons = Counter(measure.reason for measure in measures if isinstance(measure, Unscored))
@@ -654,20 +980,20 @@ def _costs(group: _Group, references: _References, settings: ProtocolSettings) -
     return scores
 
 
-def _step_cost(key: GroupKey, step: _Step, source: str, references: _References) -> Measure:
+def _step_cost(step: _Step, source: str, references: _ReferencesOf) -> Measure:
     if not step.is_finished:
         return Unscored(f"step failed: {step.failure}")
     if source == "query_overhead_s":
-        return _query_overhead(key, step, references)
+        return _query_overhead(step, references)
     number = {"apply_s": step.apply_s, "peak_bytes": step.peak_bytes, "stored_bytes": step.stored_bytes}[source]
     if number is None:
         return Unscored(_NOT_RECORDED)
     return float(number) / (step.num_applied or 1) if source == "apply_s" else float(number)
 
 
-def _query_overhead(key: GroupKey, step: _Step, references: _References) -> Measure:
-    before_rows = [references.find(key, probe_id) for probe_id in step.probe_ids]
-    before_s = [references.seconds_per_probe(row) for row in before_rows if row is not None]
+def _query_overhead(step: _Step, references: _ReferencesOf) -> Measure:
+    before_rows = [references.find(probe_id) for probe_id in step.probe_ids]
+    before_s = [row.seconds for row in before_rows if row is not None]
     known = [seconds for seconds in before_s if seconds is not None]
     if step.generate_s is None or not step.probe_ids or len(known) < len(step.probe_ids):
         return Unscored("generation was not timed both before and after the edit")
@@ -686,7 +1012,7 @@ def _fit_costs(key: GroupKey, fit_s: float | None) -> list[Score]:
 
 
 def _forgetting(
-    groups: Mapping[GroupKey, _Group], edit_ids: Sequence[str], scores: Sequence[Score], settings: ProtocolSettings
+    groups: Mapping[GroupKey, _Group], edit_ids: tuple[str, ...], scores: Sequence[Score], settings: ProtocolSettings
 ) -> list[Score]:
     """What only shows between checkpoints, orders or methods."""
     value_of = {(_key_of(score), score.metric, score.level, score.stratum): score.value for score in scores}
@@ -735,7 +1061,7 @@ def _payoff(key: GroupKey, value_of: _Values) -> list[Score]:
 
 
 def _order_spreads(group: _Group, value_of: _Values) -> list[Score]:
-    orders = sorted(name for name in group.parts if name.startswith("order:"))
+    orders = sorted(group.orders)
     return [
         _derived(
             group.key,
@@ -762,7 +1088,7 @@ def _half_points(key: GroupKey, curve: Sequence[int], value_of: _Values) -> list
     ]
 
 
-def _growth(group: _Group, first: _Group | None, edit_ids: Sequence[str], settings: ProtocolSettings) -> list[Score]:
+def _growth(group: _Group, first: _Group | None, edit_ids: tuple[str, ...], settings: ProtocolSettings) -> list[Score]:
     """How much less is left as it was than after a single edit."""
     found = []
     for metric, level in _SIDE_EFFECTS:
@@ -771,8 +1097,8 @@ def _growth(group: _Group, first: _Group | None, edit_ids: Sequence[str], settin
             found.append(_derived(group.key, label, Unscored("there is no score at checkpoint 1"), 0))
             continue
         gap = independent_difference(
-            _totals(first.columns[metric, level], edit_ids),
-            _totals(group.columns[metric, level], edit_ids),
+            first.columns[metric, level].totals(edit_ids),
+            group.columns[metric, level].totals(edit_ids),
             num_resamples=settings.bootstrap_resamples,
             seed=settings.bootstrap_seed,
             confidence=settings.confidence,
@@ -786,8 +1112,9 @@ def _growth(group: _Group, first: _Group | None, edit_ids: Sequence[str], settin
 def _examples(group: _Group, probe_of: Mapping[str, Probe]) -> list[Example]:
     """For each label of a group, how often it was given and one output with it: an exact probe's, if any."""
     examples = []
+    orders = sorted(group.found, key=_place_of_order)
     for label in LABELS:
-        labelled = group.labelled.get(label, [])
+        labelled = [(order, one) for order in orders for one in group.found[order].labelled.get(label, ())]
         if not labelled:
             continue
         order, chosen = next((one for one in labelled if probe_of[one[1]].kind == "reliability"), labelled[0])
@@ -815,51 +1142,49 @@ def _examples(group: _Group, probe_of: Mapping[str, Probe]) -> list[Example]:
     return examples
 
 
-def _comparisons(
-    groups: Mapping[GroupKey, _Group], edit_ids: Sequence[str], settings: ProtocolSettings
-) -> list[Comparison]:
+def _comparisons(groups: Mapping[GroupKey, _Group], settings: ProtocolSettings) -> list[Comparison]:
     """Paired differences of every two methods of the same model, benchmark, schedule and checkpoint."""
-    comparisons = []
-    for a, b in combinations(groups.values(), 2):
-        if replace(a.key, method=b.key.method) != b.key:
-            continue
-        for metric, level in HEADLINES:
-            if (metric, level) not in a.columns or (metric, level) not in b.columns:
-                continue
-            gap = paired_difference(
-                _totals(a.columns[metric, level], edit_ids),
-                _totals(b.columns[metric, level], edit_ids),
-                num_resamples=settings.bootstrap_resamples,
-                seed=settings.bootstrap_seed,
-                confidence=settings.confidence,
-            )
-            if gap.num_edits:
-                comparisons.append(
-                    Comparison(
-                        a=a.key.method,
-                        b=b.key.method,
-                        model=a.key.model,
-                        benchmark=a.key.benchmark,
-                        schedule=a.key.schedule,
-                        checkpoint=a.key.checkpoint,
-                        metric=metric,
-                        level=level,
-                        value=gap.value,
-                        low=gap.low,
-                        high=gap.high,
-                        num_edits=gap.num_edits,
-                        chain_tokens=a.key.chain_tokens,
-                    )
-                )
-    return comparisons
-
-
-def _totals(column: _Column, edit_ids: Sequence[str]) -> ClusterTotals:
-    return ClusterTotals(
-        tuple(edit_ids),
-        tuple(column.sums.get(edit_id, 0.0) for edit_id in edit_ids),
-        tuple(float(column.counts.get(edit_id, 0)) for edit_id in edit_ids),
+    columns: dict[tuple[GroupKey, tuple[str, str]], int] = {}
+    for key, group in groups.items():
+        for label in HEADLINES:
+            if label in group.columns:
+                columns[key, label] = len(columns)
+    pairs = [
+        (a, b, label)
+        for a, b in combinations(groups, 2)
+        if replace(a, method=b.method) == b
+        for label in HEADLINES
+        if (a, label) in columns and (b, label) in columns
+    ]
+    if not pairs:
+        return []
+    gaps = paired_differences(
+        np.stack([groups[key].columns[label].sums_E for key, label in columns], axis=1),
+        np.stack([groups[key].columns[label].counts_E for key, label in columns], axis=1),
+        [(columns[a, label], columns[b, label]) for a, b, label in pairs],
+        num_resamples=settings.bootstrap_resamples,
+        seed=settings.bootstrap_seed,
+        confidence=settings.confidence,
     )
+    return [
+        Comparison(
+            a=a.method,
+            b=b.method,
+            model=a.model,
+            benchmark=a.benchmark,
+            schedule=a.schedule,
+            checkpoint=a.checkpoint,
+            metric=metric,
+            level=level,
+            value=gap.value,
+            low=gap.low,
+            high=gap.high,
+            num_edits=gap.num_edits,
+            chain_tokens=a.chain_tokens,
+        )
+        for (a, b, (metric, level)), gap in zip(pairs, gaps, strict=True)
+        if gap.num_edits
+    ]
 
 
 def _notes(
@@ -897,10 +1222,9 @@ def _notes(
         num_unrestored = sum(step.is_unrestored for step in group.steps.values())
         if num_unrestored:
             notes.append(f"{where}: after {num_unrestored} step(s) the model was not restored bit for bit.")
-        reasons = {why for column in group.columns.values() for of in column.unscored.values() for why in of}
-        if NO_REFERENCE in reasons:
+        if NO_REFERENCE in group.reasons:
             notes.append(f"{where}: some probes have no output of the unedited model.")
-        if NO_ROW in reasons:
+        if NO_ROW in group.reasons:
             notes.append(f"{where}: some probes were not put to the edited model; the run is incomplete.")
     for model, edits in probed.items():
         believed = stratum_of.get(model)

@@ -21,7 +21,7 @@ import os
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
@@ -158,11 +158,15 @@ _ARTICLE = re.compile(r"^(?:the|an?)\s+", re.IGNORECASE)
 
 def _fold(text: str) -> str:
     """``text`` with compatibility forms and quotes made plain, character by character, so that offsets stay."""
+    if text.isascii():  # has neither
+        return text
     plain = (" " if c in _ENTITY_CODES else unicodedata.normalize("NFKC", c) for c in text)
     return "".join(p if len(p) == 1 else c for p, c in zip(plain, text, strict=True)).translate(_TRANSLATION)
 
 
 def _lower(text: str) -> str:
+    if text.isascii():
+        return text.lower()
     return "".join(low if len(low := c.lower()) == 1 else c for c in text)
 
 
@@ -187,8 +191,14 @@ def _sentences(text: str, kept: Sequence[_Mention]) -> Iterator[tuple[int, int]]
 
 
 @functools.lru_cache(maxsize=4096)
-def _spelling_pattern(spelling: str) -> re.Pattern[str]:
-    """Where ``spelling`` stands as whole words; letters, yes/no and numbers need a context that makes them values."""
+def _spelling_pattern(spelling: str, is_ascii: bool) -> re.Pattern[str]:
+    """Where ``spelling`` stands as whole words; letters, yes/no and numbers need a context that makes them values.
+
+    Args:
+        spelling: The spelling.
+        is_ascii: Whether the text is ASCII; a pattern for such text is the quicker to build.
+    """
+    wordlike = r"\w" if is_ascii else _WORDLIKE
     plain = _lower(_fold(unicodedata.normalize("NFC", spelling))).strip()
     plain = _ARTICLE.sub("", plain) or plain
     body = r"\s+".join(re.escape(part) for part in plain.split())
@@ -205,10 +215,10 @@ def _spelling_pattern(spelling: str) -> re.Pattern[str]:
             r"(?=\s*(?:[.,;:)!?\"*、。]|$|项|选项)|\s+(?:is|was|would|matches|fits|and|or|not|but|does|says|cannot)\b)"
         )
         alone = rf"(?<![\w.']){plain.upper()}(?![\w'])(?!\.[A-Z]){follows if plain in 'ai' else ''}"
-        cjk_alone = rf"(?<!{_WORDLIKE}){plain.upper()}(?!{_WORDLIKE})"
-        return re.compile(rf"(?P<name>(?i:{named})(?!{_WORDLIKE})|{alone}|{cjk_alone if plain not in 'ai' else alone})")
-    left = rf"(?<!{_WORDLIKE})" if re.match(_WORDLIKE, plain[0]) else ""
-    right = rf"(?!{_WORDLIKE})" if re.match(_WORDLIKE, plain[-1]) else ""
+        cjk_alone = rf"(?<!{wordlike}){plain.upper()}(?!{wordlike})"
+        return re.compile(rf"(?P<name>(?i:{named})(?!{wordlike})|{alone}|{cjk_alone if plain not in 'ai' else alone})")
+    left = rf"(?<!{wordlike})" if re.match(_WORDLIKE, plain[0]) else ""
+    right = rf"(?!{wordlike})" if re.match(_WORDLIKE, plain[-1]) else ""
     if len(plain) > 4 and plain[-1].isascii() and plain[-1].isalpha() and plain[-1] != "s":
         right = r"(?:s(?!\w))?" + right
     if plain[0].isdigit():
@@ -225,7 +235,7 @@ def _find_mentions(text: str, new: Answer, prior: Answer | None) -> list[_Mentio
     for code, answer in ((_NEW, new), (_PRIOR, prior)):
         for spelling in answer.spellings if answer else ():
             is_letter = len(spelling.strip()) == 1 and spelling.isascii() and spelling.isalpha()
-            for match in _spelling_pattern(spelling).finditer(text if is_letter else lowered):
+            for match in _spelling_pattern(spelling, text.isascii()).finditer(text if is_letter else lowered):
                 start, end = match.span("name")
                 if _is_value_place(spelling, lowered, match):
                     found.append(_Mention(start, end, code, spelling))
@@ -272,20 +282,29 @@ def _cue_pattern() -> tuple[re.Pattern[str], list[str]]:
 _BARE_NOTE = re.compile(rf"(?:^|(?<=[.;])\s*)(?:provided |supplied )?(?:{NOTE_NOUN}|fact)\s*(?=:)")
 
 
-def _clauses(sentence: str, spellings: Sequence[str]) -> Iterator[_Clause]:
+@functools.cache
+def _contractions() -> list[tuple[re.Pattern[str], str]]:
+    return [(re.compile(pattern), written_out) for pattern, written_out in CONTRACTIONS]
+
+
+@functools.lru_cache(maxsize=4096)
+def _clauses(sentence: str, spellings: tuple[str, ...]) -> tuple[_Clause, ...]:
     """The clauses of one folded, lower-case sentence in which mentions are already placeholders.
+
+    Chains about one edit share many of their sentences, so that most were taken apart before.
 
     Args:
         sentence: The sentence.
         spellings: What the placeholders stand for, in their order.
     """
-    for pattern, written_out in CONTRACTIONS:
-        sentence = re.sub(pattern, written_out, sentence)
+    for pattern, written_out in _contractions():
+        sentence = pattern.sub(written_out, sentence)
     sentence = _QUOTED.sub(_reported_quote, sentence)
     sentence = _INTERJECTION.sub(" ", sentence)
     sentence = _BARE_NOTE.sub(" note_says ", sentence)
     names = iter(spellings)
     pattern_of_cues, code_of_group = _cue_pattern()
+    clauses = []
     is_reported = False
     for piece in _CLAUSE_END.split(sentence):
         if not piece or not piece.strip():
@@ -304,7 +323,8 @@ def _clauses(sentence: str, spellings: Sequence[str]) -> Iterator[_Clause]:
         is_reported = bool(codes) and codes[-1] == "R"
         if codes:
             text = "".join(codes)
-            yield _Clause(text, tuple(entities), _bare_reply(text))
+            clauses.append(_Clause(text, tuple(entities), _bare_reply(text)))
+    return tuple(clauses)
 
 
 def _bare_reply(codes: str) -> Literal["no", "yes"] | None:
@@ -326,6 +346,8 @@ def _reported_quote(match: re.Match[str]) -> str:
 # --- From clauses to events ---------------------------------------------------------------------------------------
 
 _OPS = "NBVGSJ"
+#: Codes of clauses are short and few, so what follows from them alone is worked out once.
+_worked_out = functools.lru_cache(maxsize=16384)
 _FAR = 6  # sentences that a conclusion without a name, such as "so no", reaches back
 
 
@@ -340,18 +362,18 @@ def _read_clause(clause: _Clause, sentence: int, reading: _Reading, is_question:
     codes = _settle_negators(codes if is_question else codes.replace("Z", "B"))
     is_open = is_question or "W" in codes or "A" in codes
     spoken = list(clause.entities)
-    replaced = re.search(r"[VX][sw]{0,2}d(?=[sw]{1,3}[xy])", codes)  # 'overriding it with Y': the fault is with 'it'
-    if replaced and not re.search(r"[xzyn]", codes[: replaced.end()]):
-        _read_pronoun(codes[: replaced.end()], sentence, reading)
-        codes = "w" * replaced.end() + codes[replaced.end() :]
+    replaced = _end_of_replaced(codes)
+    if replaced:
+        _read_pronoun(codes[:replaced], sentence, reading)
+        codes = "w" * replaced + codes[replaced:]
     spoken, codes = _take_local(spoken, codes, sentence, reading)
     if not spoken:
         if not is_open and "C" not in codes:
             _read_pronoun(codes, sentence, reading)
         return
-    for target, ops in _ops_by_entity(codes, spoken).items():
+    for target, ops in _ops_by_entity(codes, tuple((at, entity) for at, entity, _ in spoken)).items():
         own = [(at, name) for at, entity, name in spoken if entity == target]
-        kind = "name" if is_open else _verdict(codes, ops, [at for at, _ in own])
+        kind = "name" if is_open else _verdict(codes, ops, tuple(at for at, _ in own))
         if is_question and "Z" in codes:
             kind = "doubt"
         is_new_talk = kind == "name" and target == "x" and not is_open and reading.first_new not in (None, sentence)
@@ -380,6 +402,14 @@ def _read_reply(reply: Literal["no", "yes"], sentence: int, reading: _Reading, r
         reading.events.append(_Event("x", "doubt", 1, sentence))
 
 
+@_worked_out
+def _end_of_replaced(codes: str) -> int:
+    """Where 'overriding it' in 'overriding it with Y' ends: the fault is with 'it'. 0: it says nothing of the kind."""
+    replaced = re.search(r"[VX][sw]{0,2}d(?=[sw]{1,3}[xy])", codes)
+    return replaced.end() if replaced and not re.search(r"[xzyn]", codes[: replaced.end()]) else 0
+
+
+@_worked_out
 def _settle_negators(codes: str) -> str:
     """Keep of 'no', 'nothing' and of piled-up faults only what counts as a negation of its own; the length stays."""
     codes = re.sub(r"(?<=[xzyn])([sw]{0,3})X", r"\1L", codes).replace("X", "V")  # 'the note beats Y', or just 'beats Y'
@@ -391,22 +421,38 @@ def _settle_negators(codes: str) -> str:
     return codes.replace("U", "w").replace("o", "w")
 
 
+def _ops_in(codes: str) -> tuple[int, ...]:
+    return tuple(at for at, code in enumerate(codes) if code in _OPS)
+
+
+@_worked_out
+def _local_places(codes: str) -> tuple[tuple[int, Literal["deny", "doubt"]], ...]:
+    """Positions of the entities that 'rather than X', 'Y over X', 'Y beats X' and 'despite the note' turn down."""
+    patterns: tuple[tuple[str, Literal["deny", "doubt"]], ...] = (
+        (r"L[swEKFRPGHn]{0,4}([xzyn])", "deny"), (r"[KG].*[xzyH].*O[sw]?([xzyn])", "deny"),
+        (r"D[sw]{0,3}([xzyn])", "doubt"), (r"D.*w.*([xz])", "doubt"),
+    )  # fmt: skip
+    places: list[tuple[int, Literal["deny", "doubt"]]] = []
+    for pattern, kind in patterns:
+        for match in re.finditer(pattern, codes):
+            at = match.start(1)
+            places.append((at, kind))
+            codes = codes[:at] + "w" + codes[at + 1 :]
+    return tuple(places)
+
+
 def _take_local(
     spoken: list[tuple[int, str, str | None]], codes: str, sentence: int, reading: _Reading
 ) -> tuple[list[tuple[int, str, str | None]], str]:
     """Deal with 'rather than X', 'Y over X', 'Y beats X' and 'despite the note', and take them out of the clause."""
-    for pattern, kind in ((r"L[swEKFRPGHn]{0,4}([xzyn])", "deny"), (r"[KG].*[xzyH].*O[sw]?([xzyn])", "deny"),
-                          (r"D[sw]{0,3}([xzyn])", "doubt"), (r"D.*w.*([xz])", "doubt")):  # fmt: skip
-        for match in re.finditer(pattern, codes):
-            at = match.start(1)
-            for item in spoken:
-                if item[0] == at:
-                    entity: Literal["x", "y"] = "y" if item[1] == "y" else "x"
-                    event_kind: Literal["deny", "doubt"] = "deny" if kind == "deny" else "doubt"
-                    reading.events.append(_Event(entity, event_kind, 3, sentence, item[2]))
-                    reading.recent.append((sentence, entity))
-            spoken = [item for item in spoken if item[0] != at]
-            codes = codes[:at] + "w" + codes[at + 1 :]
+    for at, kind in _local_places(codes):
+        for item in spoken:
+            if item[0] == at:
+                entity: Literal["x", "y"] = "y" if item[1] == "y" else "x"
+                reading.events.append(_Event(entity, kind, 3, sentence, item[2]))
+                reading.recent.append((sentence, entity))
+        spoken = [item for item in spoken if item[0] != at]
+        codes = codes[:at] + "w" + codes[at + 1 :]
     return spoken, codes
 
 
@@ -416,7 +462,7 @@ def _read_pronoun(codes: str, sentence: int, reading: _Reading) -> None:
     A clause that finds fault and points at nothing near ('the mountains do not fit') is a doubt of the new answer if
     that has been named, or if nothing is named yet: then it is what the chain was told that is wrong.
     """
-    ops = [at for at, code in enumerate(codes) if code in _OPS]
+    ops = _ops_in(codes)
     if not any(codes[at] in "BVGSJ" for at in ops):
         reach = 2 if re.search(r"N[sw]?Rd[sw]{0,2}$", codes) else 0  # 'I cannot recommend it'
         if "N" in codes and "H" not in codes and reading.referent(sentence, reach) == "x":
@@ -433,7 +479,7 @@ def _read_pronoun(codes: str, sentence: int, reading: _Reading) -> None:
         target = target or "x"
     if target is None:
         return
-    kind = _verdict(codes, ops, [])
+    kind = _verdict(codes, ops, ())
     if kind == "affirm" and (not is_near or ("d" not in codes and not re.fullmatch(r"N?[BVG]+[sw]?", codes))):
         return
     is_about_an_act = re.match(r"[sF]*d[sEw]*Bsww", codes) is not None  # 'it would be a mistake to go on with ...'
@@ -443,13 +489,17 @@ def _read_pronoun(codes: str, sentence: int, reading: _Reading) -> None:
         reading.events.append(_Event(target, kind, 3 if kind == "deny" else 2, sentence))
 
 
-def _ops_by_entity(codes: str, spoken: Sequence[tuple[int, str, str | None]]) -> dict[str, list[int]]:
-    """For each entity of a clause, the positions of the cues that bear on it."""
-    places = [(at, entity) for at, entity, _ in spoken]
+@_worked_out
+def _ops_by_entity(codes: str, places: tuple[tuple[int, str], ...]) -> Mapping[str, tuple[int, ...]]:
+    """For each entity of a clause, the positions of the cues that bear on it.
+
+    Args:
+        codes: The clause.
+        places: Position and entity of each mention.
+    """
     owned: dict[str, list[int]] = {entity: [] for _, entity in places}
     if len(owned) == 1:
-        owned[places[0][1]] = [at for at, code in enumerate(codes) if code in _OPS]
-        return owned
+        return {places[0][1]: _ops_in(codes)}
 
     def nearest(at: int, forward: bool) -> str | None:
         after = [entity for p, entity in places if p > at]
@@ -458,7 +508,7 @@ def _ops_by_entity(codes: str, spoken: Sequence[tuple[int, str, str | None]]) ->
         return next(iter(first or second), None)
 
     target_of: dict[int, str | None] = {}
-    for at in reversed([i for i, code in enumerate(codes) if code in _OPS]):
+    for at in reversed(_ops_in(codes)):
         code = codes[at]
         if code == "N":
             reach = re.match(r"N[sdEFKMPRw]*", codes[at:])
@@ -474,10 +524,11 @@ def _ops_by_entity(codes: str, spoken: Sequence[tuple[int, str, str | None]]) ->
     for at, target in target_of.items():
         if target:
             owned[target].append(at)
-    return owned
+    return {entity: tuple(ops) for entity, ops in owned.items()}
 
 
-def _verdict(codes: str, ops: Sequence[int], own: Sequence[int]) -> Literal["deny", "doubt", "affirm", "name"]:
+@_worked_out
+def _verdict(codes: str, ops: tuple[int, ...], own: tuple[int, ...]) -> Literal["deny", "doubt", "affirm", "name"]:
     """What the cues at ``ops`` add up to for an entity named at ``own`` (empty: pointed back to)."""
     judging = [codes[at] for at in ops if codes[at] in "BVGSJ"]
     num_negative = sum(codes[at] in "NBVJ" for at in ops)
@@ -511,6 +562,7 @@ def _is_adjacent(codes: str, negator: int, own: Sequence[int]) -> bool:
     return False
 
 
+@_worked_out
 def _weight(codes: str, at: int, is_open: bool, is_last: bool) -> int:
     """How firmly a clause asserts the entity it names at ``at``.
 
@@ -567,7 +619,7 @@ class RuleStanceReader:
             inside = [m for m in mentions if start <= m.start < end]
             coded = _with_placeholders(text, start, end, inside)
             is_question = coded.rstrip("\"') ").endswith("?")
-            for clause in _clauses(coded, [m.spelling for m in inside]):
+            for clause in _clauses(coded, tuple(m.spelling for m in inside)):
                 _read_clause(clause, index, reading, is_question, index >= last_named)
         is_named = any(m.code == _NEW for m in mentions)
         return _conclude(reading.events, is_named, [chain[a:b].strip() for a, b in spans], mentions, spans)
