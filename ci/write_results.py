@@ -50,8 +50,8 @@ PAGES: tuple[tuple[str, str, Callable[[Summary], str]], ...] = (
     ("README.md", "quickstart", as_printed),
     ("docs/comparison.md", "methods", as_tables),
     ("docs/multimed.md", "multimed", as_tables),
-#CRANE    ("docs/methods/crane.md", "crane", as_figures),
-#CRANE    ("docs/methods/crane.md", "crane-ablations", as_bare_figures),
+    # CRANE    ("docs/methods/crane.md", "crane", as_figures),
+    # CRANE    ("docs/methods/crane.md", "crane-ablations", as_bare_figures),
 )
 
 
