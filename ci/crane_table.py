@@ -11,8 +11,9 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from reground.evaluation.results import Score, Summary
+from reground.evaluation.results import Score, Summary, read_summary
 
+_IN_SECONDS = frozenset({"apply_s_p50", "query_overhead_s"})
 #: Name, metric, level, stratum.
 FIGURES: tuple[tuple[str, str, str, str], ...] = (
     ("grounded, exact", "grounded", "exact", "conflict"),
@@ -43,14 +44,21 @@ FIGURES: tuple[tuple[str, str, str, str], ...] = (
 )
 
 
-def table(summaries: Sequence[Summary], methods: Sequence[str] | None = None, *, intervals: bool = True) -> list[str]:
+def table(summaries: Sequence[Summary], methods: Sequence[str] = (), *, intervals: bool = True) -> list[str]:
     """Lines of a Markdown table: a row a figure, a column a method of a summary.
 
     Args:
         summaries: Of the runs.
-        methods: Which of their methods, in this order; None: all.
-        intervals: Whether intervals and numbers stand beside the figures.
+        methods: Which of their methods, in this order; none: all.
+        intervals: Whether each figure's interval and number stand beside it; else one sentence below the table tells
+            how wide the widest is.
+
+    Raises:
+        SystemExit: No summary has a method of that name.
     """
+    for method in methods:
+        if not any(method in summary.methods for summary in summaries):
+            raise SystemExit(f"no run has the method {method!r}; they have {', '.join(summaries[0].methods)}.")
     columns = [
         (method, {(s.metric, s.level, s.stratum): s for s in summary.scores if s.method == method})
         for summary in summaries
@@ -58,10 +66,16 @@ def table(summaries: Sequence[Summary], methods: Sequence[str] | None = None, *,
         if method in summary.methods
     ]
     lines = ["| | " + " | ".join(method for method, _ in columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    widest = 0.0
     for name, metric, level, stratum in FIGURES:
         scores = [scores.get((metric, level, stratum)) for _, scores in columns]
         if any(score is not None and score.value is not None for score in scores):
             lines.append(f"| {name} | " + " | ".join(_cell(score, intervals) for score in scores) + " |")
+        for score in scores:
+            if metric not in _IN_SECONDS and score is not None and score.low is not None and score.high is not None:
+                widest = max(widest, score.high - score.low)
+    if not intervals:
+        lines += ["", f"The widest of the 95 % intervals, seconds aside, is {widest:.3f} from end to end."]
     return lines
 
 
@@ -72,13 +86,13 @@ def _cell(score: Score | None, intervals: bool) -> str:
     if not intervals:
         return figure
     interval = "" if score.low is None or score.high is None else f" ({score.low:.3f} to {score.high:.3f})"
-    return f"{figure}{interval}, n {score.n}"
+    unscored = f", {score.num_unscored} unscored" if score.num_unscored else ""
+    return f"{figure}{interval}, n {score.n}{unscored}"
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("runs", nargs="+", type=Path)
-    parser.add_argument("--method", action="append", default=None)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="+", type=Path, help="run directories")
+    parser.add_argument("--method", action="append", default=[], help="only these methods; may be given again")
     given = parser.parse_args()
-    read = [Summary.model_validate_json((run / "summary.json").read_text(encoding="utf-8")) for run in given.runs]
-    print("\n".join(table(read, given.method)))
+    print("\n".join(table([read_summary(run / "summary.json") for run in given.runs], given.method)))

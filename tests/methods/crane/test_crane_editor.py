@@ -225,6 +225,33 @@ def test_insertions_are_bounded(settings: dict[str, Any]) -> None:
         crane.generate([Query(question="who?")])
         assert crane.usage.num_inserted == 2
     assert len(model.asked) == 3
+    with edited(model, edits, {**settings, "max_inserted": 2}) as crane:
+        crane.generate([Query(question="where is alphamed based?")])
+        assert (crane.usage.num_given, crane.usage.num_inserted) == (1, 2)
+
+
+def test_each_sample_that_is_handed_back_is_the_unedited_model_s_own(settings: dict[str, Any]) -> None:
+    class Drawing(Teller):
+        """Says another thing in each sample; beside a card it uses it in the second sample alone."""
+
+        def generate(self, queries: Sequence[Query], *, num_samples: int = 1, **_: Any) -> list[list[Output]]:
+            def text(query: Query, sample: int) -> str:
+                return "pruspenland" if query.note and sample == 1 else f"valmia {sample}"
+
+            self.asked += queries
+            return [
+                [
+                    Output(text=told("so.", text(query, sample)), num_tokens=3, is_truncated=False)
+                    for sample in range(num_samples)
+                ]
+                for query in queries
+            ]
+
+    query = Query(question="where is togronmed based?")
+    with edited(Drawing(lambda _: ""), [COUNTRY], settings) as crane:
+        (outputs,) = crane.generate([query], num_samples=3, temperature=1.0)
+    answers = [output.text.partition("<answer> ")[2].removesuffix("</answer>") for output in outputs]
+    assert answers == ["valmia 0", "pruspenland", "valmia 2"]
 
 
 def test_what_is_written_over_the_budget_counts_as_cut(settings: dict[str, Any]) -> None:

@@ -66,6 +66,8 @@ def test_the_first_sentence_is_the_percept(text: str, sentence: str | None) -> N
         ("<think> it is cut off by the osprey 7", (), True),
         ("<think> it is a kite.</think><answer> kite</answer>", (), False),
         ("<answer> b</answer>", ("kite", "osprey-7"), True),
+        ("<answer> option B</answer>", ("kite", "osprey-7"), True),
+        ("<answer> The answer is B.</answer>", ("kite", "osprey-7"), True),
         ("<answer> (A)</answer>", ("kite", "osprey-7"), False),
         ("<answer> z</answer>", ("kite", "osprey-7"), False),
         ("<answer> b</answer>", (), False),
@@ -75,3 +77,12 @@ def test_whether_an_output_says_what_a_card_does(text: str, options: tuple[str, 
     output = Output(text=text, num_tokens=9, is_truncated=False)
     answer = Answer(text="osprey 7", aliases=("bird of sea",))
     assert says(output, answer, options, Delimiters()) is is_said
+
+
+@pytest.mark.parametrize(
+    ("written", "stated"),
+    [("1000", "1,000"), ("cafe\u0301", "caf\u00e9"), ("\uff12\uff10 mg", "20mg"), ("结石 7", "结石7")],
+)
+def test_spellings_are_the_same_but_for_what_lies_between_letters(written: str, stated: str) -> None:
+    output = Output(text=f"<think> so.</think><answer> {written}</answer>", num_tokens=9, is_truncated=False)
+    assert says(output, Answer(text=stated), (), Delimiters())

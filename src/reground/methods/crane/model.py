@@ -48,7 +48,7 @@ class Usage:
     rewriting_s: float = 0.0
 
 
-@dataclass
+@dataclass(eq=False)
 class _Draft:
     """One chain that is being read.
 
@@ -60,7 +60,8 @@ class _Draft:
         plain: What the unedited model wrote; None as long as it was not asked.
         refused: Ids of cards that the chain was given and left.
         read_to: How much of the chain has been looked up.
-        num_lookups, num_inserted: So far.
+        num_lookups: So far in this chain.
+        num_inserted: So far for this question.
     """
 
     query: Query
@@ -166,12 +167,11 @@ class CraneModel(WrappedModel):
             ]
             for query, cards, written in zip(queries, given, outputs, strict=True)
         ]
-        everything = [one for of_query in drafts for one in of_query]
-        reading = everything
+        reading = [one for of_query in drafts for one in of_query]
         while reading:
             while reading:
                 reading = self._read_on([one for one in reading if self._is_read(one)], max_new_tokens, temperature)
-            reading = self._hand_back(everything, max_new_tokens, temperature) if self._config.hands_back else []
+            reading = self._handed_back(drafts, ask) if self._config.hands_back else []
         return [[one.output for one in of_query] for of_query in drafts]
 
     def score(self, queries: Sequence[Query], targets: Sequence[str]) -> list[TargetScore]:
@@ -282,31 +282,38 @@ class CraneModel(WrappedModel):
                 for (draft, _), (output,) in zip(rows, written, strict=True):
                     draft.output = _within(output, max_new_tokens)
 
-    def _hand_back(self, drafts: Sequence[_Draft], max_new_tokens: int, temperature: float) -> list[_Draft]:
+    def _handed_back(
+        self, drafts: Sequence[Sequence[_Draft]], ask: Callable[[Sequence[int], Sequence[Query]], list[list[Output]]]
+    ) -> list[_Draft]:
         """Let the unedited model answer where an output says what none of its cards does.
 
-        What it wrote before a card was inserted is taken up again, and not read a second time; the others are returned.
+        What it wrote before a card was inserted is taken up again, and not read a second time.
+
+        Args:
+            drafts: The samples of each query.
+            ask: Asks the model as it is.
+
+        Returns:
+            Those whose chain is yet to be read.
         """
-        left = [draft for draft in drafts if draft.given and not self._uses_a_card(draft)]
-        by_seed: dict[int, list[_Draft]] = {}
-        for draft in left:
-            draft.refused |= {one.id for one in draft.given}
-            draft.given = ()
-            draft.read_to = 0
-            if draft.plain is None:
-                by_seed.setdefault(draft.seed, []).append(draft)
+        left = [[one for one in of_query if one.given and not self._uses_a_card(one)] for of_query in drafts]
+        unasked = [place for place, of_query in enumerate(left) if any(one.plain is None for one in of_query)]
         start = time.perf_counter()
-        for seed, rows in by_seed.items():
-            asked = [draft.query for draft in rows]
-            written = self.base.generate(asked, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed)
-            for draft, (output,) in zip(rows, written, strict=True):
-                draft.plain = output
+        written = ask(unasked, [drafts[place][0].query for place in unasked]) if unasked else []
         self.usage.rewriting_s += time.perf_counter() - start
-        self.usage.num_handed_back += len(left)
-        for draft in left:
-            assert draft.plain is not None, "either it stood there before, or it was just asked for"
-            draft.output = draft.plain
-        return [draft for rows in by_seed.values() for draft in rows]
+        plain = dict(zip(unasked, written, strict=True))
+        fresh = []
+        for place, of_query in enumerate(drafts):
+            for sample, one in enumerate(of_query):
+                if one not in left[place]:
+                    continue
+                if one.plain is None:
+                    one.plain = plain[place][sample]
+                    fresh.append(one)
+                one.refused |= {card.id for card in one.given}
+                one.output, one.given, one.read_to, one.num_lookups = one.plain, (), 0, 0
+                self.usage.num_handed_back += 1
+        return [one for one in fresh if one.num_inserted < self._config.max_inserted]
 
     def _uses_a_card(self, draft: _Draft) -> bool:
         """Whether an output says what one of its cards does, within another word too: in doubt it does."""

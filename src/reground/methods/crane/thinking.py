@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from reground.edits.records import Answer
-from reground.library.card import normalised
 from reground.models.base import Delimiters, Output
 
 __all__ = ["Sentence", "chain_in", "naming_sentences", "says", "sentences_of"]
 
 _SENTENCE = re.compile(r".+?(?:[.!?](?=\s|$)|[。！？\n]|$)", re.DOTALL)
 _WORD = re.compile(r"\w+")
-_LETTER = re.compile(r"\W*([A-Za-z])(?!\w)")
+_LETTER = re.compile(r"(?<!\w)[a-z](?!\w)")
+_NO_WORD = re.compile(r"[\W_]+")
 #: Shorter words name nothing.
 _MIN_LETTERS = 3
 
@@ -73,9 +74,10 @@ def naming_sentences(sentences: Sequence[Sentence], known: Sequence[str]) -> Ite
 
 
 def says(output: Output, answer: Answer, options: Sequence[str], delimiters: Delimiters) -> bool:
-    """Whether an output has a spelling of ``answer`` anywhere, within other words too, or chooses the option that has.
+    """Whether an output has a spelling of ``answer`` anywhere, within other words too, or the letter of its option.
 
-    In doubt it does: it is for telling outputs in which nothing of a card can be found.
+    In doubt it does: spaces and punctuation are passed over, and "a" may be the letter of an option. It is for telling
+    outputs in which nothing of a card can be found.
 
     Args:
         output: What was written.
@@ -84,9 +86,14 @@ def says(output: Output, answer: Answer, options: Sequence[str], delimiters: Del
         delimiters: How the model marks its answer.
     """
     text = output.text
-    chosen = text.rpartition(delimiters.chain_close)[2].rpartition(delimiters.answer_open or "\0")[2]
-    letter = _LETTER.match(chosen) if options else None
-    if letter is not None:
-        text += " " + "".join(options[ord(letter[1].casefold()) - ord("a") :][:1])
-    read = normalised(text)
-    return any(normalised(spelling) in read for spelling in answer.spellings)
+    if options:
+        chosen = text.rpartition(delimiters.chain_close)[2].rpartition(delimiters.answer_open or "\0")[2]
+        letters = _LETTER.findall(chosen.casefold())
+        text = " ".join((text, *(option for place, option in enumerate(options) if chr(ord("a") + place) in letters)))
+    read = _run_together(text)
+    return any(_run_together(spelling) in read for spelling in answer.spellings)
+
+
+def _run_together(text: str) -> str:
+    """Letters and digits of a text, folded, nothing between them."""
+    return _NO_WORD.sub("", unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()))
