@@ -55,6 +55,8 @@ def test_supervised_training_writes_an_adapter_that_changes_answers(trained: Pat
     assert (trained / "curve.jsonl").read_text().count("\n") == len(card.curve)
     assert {score.kind for score in card.measured} >= {"conflict", "look_alike", "no_card"}
     assert card.settings["rank"] == 2
+    settings = json.loads((trained / "adapter_config.json").read_text())
+    assert settings["base_model_name_or_path"] == one_tiny_model.info.name
     plain = one_tiny_model.fingerprint(QUERIES)
     policy = load_policy(one_tiny_model, trained, card)
     with policy.in_force():

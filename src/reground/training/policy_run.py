@@ -132,6 +132,7 @@ def write_policy(
         started_from: The policy it went on from.
         weights: Of the reward's terms, for the measurement.
     """
+    trainer.model.peft_config["default"].base_model_name_or_path = model.info.name  # and not where it lay here
     trainer.model.save_pretrained(folder, selected_adapters=["default"])
     curve = [_numbers(entry) for entry in trainer.state.log_history]
     write_atomically(folder / CURVE_FILE, "".join(json.dumps(point) + "\n" for point in curve))
