@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -210,6 +211,92 @@ def test_a_chain_handed_back_is_looked_up_in_without_the_card_that_was_left(sett
         (text,) = texts(crane, "what about the mother of togronmed?")
     assert text.endswith("<answer> keprondia</answer>")
     assert crane.usage.num_handed_back == 1
+
+
+class StandIn:
+    """In the place of a policy: remembers whether it is in force."""
+
+    is_on = False
+
+    @contextmanager
+    def in_force(self) -> Iterator[None]:
+        self.is_on = True
+        try:
+            yield
+        finally:
+            self.is_on = False
+
+
+def with_policy(
+    tell: Callable[[Query], str], edits: Sequence[Edit], settings: dict[str, Any]
+) -> tuple[CraneModel, list[tuple[bool, Query]]]:
+    """A model with a policy, and every query with whether the policy was in force."""
+    policy, asked = StandIn(), []
+
+    def say(query: Query) -> str:
+        asked.append((policy.is_on, query))
+        return tell(query)
+
+    crane = edited(Teller(say), edits, settings)
+    crane.policy = policy  # type: ignore[assignment]
+    asked.clear()
+    return crane, asked
+
+
+def forgets(query: Query) -> str:
+    """Beside a card it states it and then forgets everything; without one it goes on as it should."""
+    if query.note is None:
+        return told(f"{(query.chain_start or 'nothing.').strip()} the capital of it is ostrune.", "ostrune")
+    return told("by the note togronmed is based in pruspenland. forgotten is forgotten.", "?")
+
+
+def test_the_policy_lets_go_of_a_chain_that_has_stated_its_card(settings: dict[str, Any]) -> None:
+    query = Query(question="what is the capital of where togronmed is based?", note=None)
+    crane, asked = with_policy(forgets, [COUNTRY], settings)
+    with crane:
+        ((output,),) = crane.generate([query])
+    assert output.text == told(
+        "by the note togronmed is based in pruspenland. the capital of it is ostrune.", "ostrune"
+    ), "the rest of the chain is the unedited model's"
+    assert [(is_on, asked_for.note is not None, asked_for.chain_start) for is_on, asked_for in asked] == [
+        (True, True, None),
+        (False, False, " by the note togronmed is based in pruspenland."),
+    ]
+    assert (crane.usage.num_released, crane.usage.num_handed_back) == (1, 0)
+    crane, asked = with_policy(forgets, [COUNTRY], {**settings, "releases": False})
+    with crane:
+        assert "forgotten" in crane.generate([query])[0][0].text
+
+
+def test_a_card_that_follows_from_the_one_stated_is_found_in_what_the_unedited_model_goes_on_with(
+    settings: dict[str, Any],
+) -> None:
+    ruled = textual("pruspenland", "what is the capital of pruspenland?", "newburg", "ostrune", relation="capital")
+
+    def tell(query: Query) -> str:
+        start = (query.chain_start or "").strip()
+        if "newburg" in (query.note or ""):
+            return told(f"{start} by the note the capital of pruspenland is newburg. lost.", "?")
+        if query.note is None and start:
+            return told(f"{start} that is all.", start.split()[-1].rstrip("."))
+        return told("by the note togronmed is based in pruspenland. lost.", "?")
+
+    crane, asked = with_policy(tell, [COUNTRY, ruled], settings)
+    with crane:
+        (text,) = texts(crane, "what is the capital of where togronmed is based?")
+    assert text.endswith("is newburg. that is all.</think><answer> newburg</answer>")
+    assert [is_on for is_on, _ in asked] == [True, True, False]
+
+
+def test_where_every_card_is_given_the_policy_holds_on_until_all_are_stated(settings: dict[str, Any]) -> None:
+    gold = {"text_encoder": "ngrams", "retrieval": "gold"}
+    crane, asked = with_policy(forgets, [COUNTRY, OTHER], gold)
+    with crane:
+        assert "forgotten" in texts(crane, "where is togronmed based?")[0]
+    crane, asked = with_policy(forgets, [COUNTRY], gold)
+    with crane:
+        assert "ostrune" in texts(crane, "where is togronmed based?")[0]
+    assert [is_on for is_on, _ in asked] == [True, False]
 
 
 def test_insertions_are_bounded(settings: dict[str, Any]) -> None:

@@ -36,6 +36,8 @@ class CranePromptConfig(MethodConfig):
         looks_up: Whether sentences of the chain are looked up as it is written.
         max_lookups: Sentences of a chain that are looked up at most.
         max_inserted: Times a chain is gone on with beside further cards, at most.
+        releases: Whether the policy lets go of a chain that has said what a card does, so that the unedited model goes
+            on with it; without a policy this does nothing.
         hands_back: Whether a question whose output says what none of its cards does is answered by the unedited model.
         instruction: A line before the cards, for models that were not trained to read them.
     """
@@ -53,6 +55,7 @@ class CranePromptConfig(MethodConfig):
     looks_up: bool = True
     max_lookups: int = Field(default=8, ge=1)
     max_inserted: int = Field(default=2, ge=1)
+    releases: bool = True
     hands_back: bool = True
     instruction: _Name | None = None
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from reground.edits.card_note import CardNote, card_note
 from reground.methods.crane.cards import Cards, Given, Put, newest_first
 from reground.methods.crane.config import CranePromptConfig
-from reground.methods.crane.thinking import Sentence, chain_in, naming_sentences, says, sentences_of
+from reground.methods.crane.thinking import Sentence, chain_in, naming_sentences, says, sentences_of, states
 from reground.methods.edited import SavedEdit, WrappedModel
 from reground.models.base import Capability, Model, Output, Query, TargetScore
 
@@ -34,15 +34,17 @@ class Usage:
         num_given: Of these, the ones that received a card before they were answered.
         num_lookups: Sentences of chains that were looked up.
         num_inserted: Cards inserted into chains.
+        num_released: Times the unedited model went on with a chain that had said what a card does.
         num_handed_back: Outputs that said what none of their cards does, so that the unedited model answered.
         routing_s: Seconds of routing queries and looking up sentences.
-        rewriting_s: Seconds of going on with chains that a card was inserted into, and of asking the unedited model.
+        rewriting_s: Seconds of going on with chains, and of asking the unedited model.
     """
 
     num_queries: int = 0
     num_given: int = 0
     num_lookups: int = 0
     num_inserted: int = 0
+    num_released: int = 0
     num_handed_back: int = 0
     routing_s: float = 0.0
     rewriting_s: float = 0.0
@@ -59,6 +61,7 @@ class _Draft:
         seed: Of its sample.
         plain: What the unedited model wrote; None as long as it was not asked.
         refused: Ids of cards that the chain was given and left.
+        stated: Ids of cards after which the policy has let go of the chain.
         read_to: How much of the chain has been looked up.
         num_lookups: So far in this chain.
         num_inserted: So far for this question.
@@ -70,6 +73,7 @@ class _Draft:
     seed: int
     plain: Output | None = None
     refused: frozenset[str] = frozenset()
+    stated: frozenset[str] = frozenset()
     read_to: int = 0
     num_lookups: int = 0
     num_inserted: int = 0
@@ -167,10 +171,10 @@ class CraneModel(WrappedModel):
             ]
             for query, cards, written in zip(queries, given, outputs, strict=True)
         ]
-        reading = [one for of_query in drafts for one in of_query]
+        reading = [one for of_query in drafts for one in of_query if _can_be_read(one.query)]
         while reading:
             while reading:
-                reading = self._read_on([one for one in reading if self._is_read(one)], max_new_tokens, temperature)
+                reading = self._read_on(reading, max_new_tokens, temperature)
             reading = self._handed_back(drafts, ask) if self._config.hands_back else []
         return [[one.output for one in of_query] for of_query in drafts]
 
@@ -220,67 +224,103 @@ class CraneModel(WrappedModel):
 
     # Retrieval while thinking.
 
-    def _is_read(self, draft: _Draft) -> bool:
-        """Whether sentences of a chain are looked up: one without thinking or with a budget is left as it is."""
-        is_looking = self._config.looks_up and self._config.retrieval == "routed"
-        query = draft.query
-        return is_looking and query.is_thinking and query.chain_tokens is None and query.chain_start is None
-
     def _read_on(self, drafts: Sequence[_Draft], max_new_tokens: int, temperature: float) -> list[_Draft]:
-        """Look up what the drafts name since they were last read; those that go on with a card, rewritten."""
-        named = [(draft, sentence) for draft in drafts for sentence in self._to_look_up(draft)]
+        """Look up what the drafts name since they were last read, and see what they say of their cards.
+
+        Returns:
+            Those that were gone on with: beside a further card, or without any after one was stated.
+        """
+        stated = {draft: self._statement(draft) for draft in drafts}
+        named = [
+            (draft, sentence)
+            for draft, end in stated.items()
+            for sentence in self._to_look_up(draft)
+            if end is None or sentence.end <= end.end
+        ]
         found = self._timed(
             lambda: self.cards.of_sentences(
                 [sentence.text for _, sentence in named], [draft.query for draft, _ in named]
             )
         )
         self.usage.num_lookups += len(named)
-        inserted: dict[int, tuple[_Draft, Sentence, list[Given]]] = {}
+        inserted: dict[_Draft, tuple[Sentence, list[Given]]] = {}
         for (draft, sentence), hits in zip(named, found, strict=True):
             held = draft.refused.union(one.id for one in draft.given)
             fresh = [hit for hit in hits if hit.id not in held]
-            if fresh and id(draft) not in inserted:
-                inserted[id(draft)] = (draft, sentence, fresh)
-            if id(draft) not in inserted or inserted[id(draft)][1] is sentence:
+            if fresh and draft not in inserted:
+                inserted[draft] = (sentence, fresh)
+            if draft not in inserted or inserted[draft][0] is sentence:
                 draft.num_lookups += 1
+        released = {draft: end for draft, end in stated.items() if end is not None and draft not in inserted}
         start = time.perf_counter()
-        self._rewrite(list(inserted.values()), max_new_tokens, temperature)
+        beside = [self._with_further(draft, *further) for draft, further in inserted.items()]
+        alone = [self._let_go(draft, end) for draft, end in released.items()]
+        with self._in_force(is_on=True):
+            self._write_on(list(zip(inserted, beside, strict=True)), max_new_tokens, temperature)
+        self._write_on(list(zip(released, alone, strict=True)), max_new_tokens, temperature)
         self.usage.rewriting_s += time.perf_counter() - start
-        return [draft for draft, _, _ in inserted.values() if draft.num_inserted < self._config.max_inserted]
+        return [*inserted, *released]
+
+    def _statement(self, draft: _Draft) -> Sentence | None:
+        """The sentence after which the policy lets go: the first that says what a card does; None if it holds on.
+
+        Cards that every query receives are never looked up, so there the policy holds on until all have been stated.
+        """
+        if self.policy is None or not self._config.releases or "begun_chains" not in self.base.capabilities:
+            return None
+        held = [one for one in draft.given if one.id not in draft.stated]
+        num_held = len(held)
+        for sentence in sentences_of(chain_in(draft.output.text, self.delimiters) or ""):
+            if sentence.end > draft.read_to:
+                held = [one for one in held if not states(sentence.text, one.card.new_answer)]
+                if len(held) < num_held and (self._config.retrieval == "routed" or not held):
+                    return sentence
+        return None
 
     def _to_look_up(self, draft: _Draft) -> list[Sentence]:
+        is_looking = self._config.looks_up and self._config.retrieval == "routed"
         chain = chain_in(draft.output.text, self.delimiters)
-        if chain is None:
+        if chain is None or not is_looking or draft.num_inserted >= self._config.max_inserted:
             return []
         known = [draft.query.question, draft.query.note or "", *draft.query.options]
         known += [card_note([_note_of(one)]) for one in draft.given]
         fresh = [one for one in naming_sentences(sentences_of(chain), known) if one.end > draft.read_to]
         return fresh[: self._config.max_lookups - draft.num_lookups]
 
-    def _rewrite(
-        self, inserted: Sequence[tuple[_Draft, Sentence, list[Given]]], max_new_tokens: int, temperature: float
-    ) -> None:
-        """Go on with each chain from the end of its sentence, its new cards among those before the question.
+    def _with_further(self, draft: _Draft, sentence: Sentence, cards: Sequence[Given]) -> Query:
+        """What the policy is asked next: to go on from the end of a sentence, further cards before the question.
 
         A model that cannot go on with a chain is asked again from the beginning.
         """
+        draft.given = newest_first((*draft.given, *cards))
+        draft.num_inserted += 1
+        self.usage.num_inserted += len(cards)
+        query = self._with_cards(draft.query, draft.given)
+        return self._from(draft, sentence, query) if "begun_chains" in self.base.capabilities else query
+
+    def _let_go(self, draft: _Draft, sentence: Sentence) -> Query:
+        """What the unedited model is asked next: to go on from the end of a sentence, without cards."""
+        chain = (chain_in(draft.output.text, self.delimiters) or "")[: sentence.end]
+        draft.given = tuple(one for one in draft.given if states(chain, one.card.new_answer))
+        draft.stated |= {one.id for one in draft.given}
+        self.usage.num_released += 1
+        return self._from(draft, sentence, draft.query)
+
+    def _from(self, draft: _Draft, sentence: Sentence, query: Query) -> Query:
+        chain = chain_in(draft.output.text, self.delimiters) or ""
+        draft.read_to = sentence.end
+        return query.model_copy(update={"chain_start": chain[: sentence.end].rstrip()})
+
+    def _write_on(self, rows: Sequence[tuple[_Draft, Query]], max_new_tokens: int, temperature: float) -> None:
+        """Put what the model writes to these queries in the place of what was written so far."""
         by_seed: dict[int, list[tuple[_Draft, Query]]] = {}
-        for draft, sentence, cards in inserted:
-            draft.given = newest_first((*draft.given, *cards))
-            draft.num_inserted += 1
-            query = self._with_cards(draft.query, draft.given)
-            if "begun_chains" in self.base.capabilities:
-                chain = chain_in(draft.output.text, self.delimiters) or ""
-                draft.read_to = sentence.end
-                query = query.model_copy(update={"chain_start": chain[: sentence.end].rstrip()})
+        for draft, query in rows:
             by_seed.setdefault(draft.seed, []).append((draft, query))
-        self.usage.num_inserted += sum(len(cards) for _, _, cards in inserted)
-        with self._in_force(is_on=True):
-            for seed, rows in by_seed.items():
-                asked = [query for _, query in rows]
-                written = self.base.generate(asked, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed)
-                for (draft, _), (output,) in zip(rows, written, strict=True):
-                    draft.output = _within(output, max_new_tokens)
+        for seed, asked in by_seed.items():
+            queries = [query for _, query in asked]
+            written = self.base.generate(queries, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed)
+            for (draft, _), (output,) in zip(asked, written, strict=True):
+                draft.output = _within(output, max_new_tokens)
 
     def _handed_back(
         self, drafts: Sequence[Sequence[_Draft]], ask: Callable[[Sequence[int], Sequence[Query]], list[list[Output]]]
@@ -313,7 +353,7 @@ class CraneModel(WrappedModel):
                 one.refused |= {card.id for card in one.given}
                 one.output, one.given, one.read_to, one.num_lookups = one.plain, (), 0, 0
                 self.usage.num_handed_back += 1
-        return [one for one in fresh if one.num_inserted < self._config.max_inserted]
+        return [one for one in fresh if _can_be_read(one.query)]
 
     def _uses_a_card(self, draft: _Draft) -> bool:
         """Whether an output says what one of its cards does, within another word too: in doubt it does."""
@@ -329,6 +369,11 @@ class CraneModel(WrappedModel):
 
 def _note_of(given: Given) -> CardNote:
     return CardNote(given.card.statement, given.card.new_answer.text, given.card.percept)
+
+
+def _can_be_read(query: Query) -> bool:
+    """Whether a query's chain may be gone on with: one without thinking or with a budget is left as it is."""
+    return query.is_thinking and query.chain_tokens is None and query.chain_start is None
 
 
 def _within(output: Output, max_new_tokens: int) -> Output:

@@ -8,9 +8,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from reground.edits.records import Answer
+from reground.library.card import normalised
 from reground.models.base import Delimiters, Output
 
-__all__ = ["Sentence", "chain_in", "naming_sentences", "says", "sentences_of"]
+__all__ = ["Sentence", "chain_in", "naming_sentences", "says", "sentences_of", "states"]
 
 _SENTENCE = re.compile(r".+?(?:[.!?](?=\s|$)|[。！？\n]|$)", re.DOTALL)
 _WORD = re.compile(r"\w+")
@@ -92,6 +93,17 @@ def says(output: Output, answer: Answer, options: Sequence[str], delimiters: Del
         text = " ".join((text, *(option for place, option in enumerate(options) if chr(ord("a") + place) in letters)))
     read = _run_together(text)
     return any(_run_together(spelling) in read for spelling in answer.spellings)
+
+
+def states(text: str, answer: Answer) -> bool:
+    """Whether a text has a spelling of ``answer`` as whole words.
+
+    Example:
+        >>> states("the status is unsafe.", Answer(text="safe")), states("so it is Safe.", Answer(text="safe"))
+        (False, True)
+    """
+    words = f" {normalised(text)} "
+    return any(f" {normalised(spelling)} " in words for spelling in answer.spellings)
 
 
 def _run_together(text: str) -> str:
