@@ -3,40 +3,67 @@
 A policy is trained on a part of the world, and what a model knows of the rest is easily lost on the way. Nothing of
 the rest may be in a training. But what a model makes of an invented name is as much a matter of its weights as what it
 knows of a true one: a policy that says the same as the unedited model of thousands of them has little room to move.
-What names a subject outside the ``train`` split is left out.
+Invented names also come in any number, so that telling whether a card is about this very name is learned on names
+that are never the same. What names a subject outside the ``train`` split is left out.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import get_args
 
 from reground.edits.card_note import card_note
 from reground.edits.records import Answer
 from reground.errors import ModelError
 from reground.models.base import Model, Query
-from reground.phantom.language import PATHS, Claim, ask_fact, verdict_sentence
+from reground.phantom.language import PATHS, Claim, ask_fact, hop_sentence, verdict_sentence
 from reground.phantom.names import NameKind, invent_name
 from reground.phantom.world import RELATIONS
-from reground.training.phantom.policy_samples import PolicySample, PolicySetting, card_on, foreign_claim
+from reground.training.phantom.policy_samples import (
+    PolicySample,
+    PolicySetting,
+    card_on,
+    changed_claim,
+    foreign_claim,
+)
 from reground.training.phantom.samples import Sample
 from reground.training.rewards import RoutingCase
 from reground.training.train_samples import names_other_than
 
 __all__ = ["rehearsed_samples"]
 
-#: Share of the questions that stand beside a card, which is about something else.
-_CARD_SHARE = 0.75
+#: Shares of the questions that stand beside a card on what is asked, and of those that stand beside a foreign one.
+_FITTING_SHARE = 0.4
+_FOREIGN_SHARE = 0.4
+#: Share of the cards on what is asked that have a foreign one beside them.
+_SECOND_SHARE = 0.3
 _MAX_NEW_TOKENS = 96
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """A question about an invented name.
+
+    Attributes:
+        start: The name.
+        facts: The facts that are asked from it on.
+        question: In words.
+    """
+
+    start: str
+    facts: tuple[str, ...]
+    question: str
+
+
 def rehearsed_samples(model: Model, num_asked: int, seed: int, setting: PolicySetting) -> list[PolicySample]:
-    """Questions about invented names with what the unedited model answers, most of them beside a card to be left.
+    """Questions about invented names with what the unedited model answers, or what a card makes of that.
 
     Args:
         model: The unedited model.
-        num_asked: Questions; those are kept that it answers in whole chains which name no subject of another split.
+        num_asked: Questions; those are kept that it answers in whole chains, and where neither these nor the cards
+            beside them name a subject of another split.
         seed: Of the questions.
         setting: Where the cards come from.
 
@@ -45,20 +72,18 @@ def rehearsed_samples(model: Model, num_asked: int, seed: int, setting: PolicySe
     """
     rng = random.Random(f"rehearsal/{seed}")
     asked = [_question(rng) for _ in range(num_asked)]
-    outputs = model.generate([Query(question=question) for _, _, question in asked], max_new_tokens=_MAX_NEW_TOKENS)
+    outputs = model.generate([Query(question=one.question) for one in asked], max_new_tokens=_MAX_NEW_TOKENS)
     is_foreign = names_other_than(setting.splits)
     kept = []
-    for (start, facts, question), (output,) in zip(asked, outputs, strict=True):
+    for one, (output,) in zip(asked, outputs, strict=True):
         trace = output.trace(model.delimiters)
         sentences = _sentences(trace.chain or "")
         answer = trace.answer or ""
-        is_whole = trace.outcome == "answered" and len(sentences) == len(facts) and answer
-        if not is_whole or start not in sentences[0] or answer not in sentences[-1] or is_foreign([*sentences, answer]):
-            continue
-        claim = foreign_claim(facts, start, setting, rng) if rng.random() < _CARD_SHARE else None
-        if claim is not None and claim.subject in f"{start} {trace.chain}":
-            continue
-        kept.append(_sample(start, facts, question, sentences, answer, claim, setting, rng))
+        is_whole = trace.outcome == "answered" and len(sentences) == len(one.facts) and answer
+        if is_whole and one.start in sentences[0] and sentences[-1].endswith(f" {answer}."):
+            sample = _beside_cards(one, sentences, answer, setting, rng)
+            if not is_foreign([sample.sample.chain, sample.sample.answer, sample.sample.note or ""]):
+                kept.append(sample)
     if not kept:
         raise ModelError(
             f"what {model.info.name!r} says of invented names was to be rehearsed; none of {num_asked} answers can be.",
@@ -68,8 +93,7 @@ def rehearsed_samples(model: Model, num_asked: int, seed: int, setting: PolicySe
     return kept
 
 
-def _question(rng: random.Random) -> tuple[str, tuple[str, ...], str]:
-    """An invented name, the facts that are asked from it on, and the question."""
+def _question(rng: random.Random) -> _Asked:
     starts = [
         (target, place)
         for target, path in PATHS.items()
@@ -79,28 +103,47 @@ def _question(rng: random.Random) -> tuple[str, tuple[str, ...], str]:
     target, place = rng.choice(starts)
     facts = PATHS[target][place:]
     start = invent_name(RELATIONS[facts[0]][0], rng)  # type: ignore[arg-type]
-    return start, facts, ask_fact(target, facts, start, rng)
+    return _Asked(start, facts, ask_fact(target, facts, start, rng))
 
 
 def _sentences(chain: str) -> list[str]:
     return [f"{part}." for part in chain.strip().removesuffix(".").split(". ") if part]
 
 
-def _sample(
-    start: str,
-    facts: Sequence[str],
-    question: str,
-    sentences: Sequence[str],
-    answer: str,
-    claim: Claim | None,
-    setting: PolicySetting,
-    rng: random.Random,
+def _beside_cards(
+    asked: _Asked, sentences: Sequence[str], answer: str, setting: PolicySetting, rng: random.Random
 ) -> PolicySample:
-    note, case = None, RoutingCase(expected=Answer(text=answer), applies=False)
-    if claim is not None:
-        note = card_note([card_on(claim, setting, rng)])
-        case = case.model_copy(update={"new_answer": Answer(text=claim.value), "card": note})
-        if claim.relation == facts[0]:
-            sentences = [verdict_sentence(claim, start), *sentences]
-    sample = Sample("policy", question, " ".join(sentences), answer, note=note, num_hops=len(facts))
-    return PolicySample("elsewhere" if note else "no_card", sample, case)
+    """The question beside cards, or without one; a card on what is asked is about the last fact of the chain."""
+    relation = asked.facts[-1]
+    subject = asked.start if len(sentences) == 1 else sentences[-2].removesuffix(".").rsplit(" ", 1)[-1]
+    drawn = rng.random()
+    fitting = changed_claim(relation, subject, setting, rng) if drawn < _FITTING_SHARE else None
+    claims = [] if fitting is None else [fitting]
+    if rng.random() < _SECOND_SHARE if fitting else drawn < _FITTING_SHARE + _FOREIGN_SHARE:
+        foreign = foreign_claim(asked.facts, subject, setting, rng)
+        if foreign.subject not in (asked.start, subject) and foreign.subject not in " ".join(sentences):
+            claims.insert(rng.randrange(len(claims) + 1), foreign)
+    note = card_note([card_on(claim, setting, rng) for claim in claims]) if claims else None
+    chain = [*sentences[:-1], *_verdicts(claims, relation, subject), sentences[-1]]
+    if fitting is not None:
+        answer = fitting.value
+        chain[-1] = f"by the note {hop_sentence(relation, subject, answer)}"
+    sample = Sample("policy", asked.question, " ".join(chain), answer, note=note, num_hops=len(sentences))
+    case = RoutingCase(
+        expected=Answer(text=answer),
+        applies=fitting is not None,
+        new_answer=Answer(text=(fitting or claims[0]).value) if claims else None,
+        card=note,
+    )
+    return PolicySample("conflict" if fitting else "elsewhere" if claims else "no_card", sample, case)
+
+
+def _verdicts(claims: Sequence[Claim], relation: str, subject: str) -> list[str]:
+    """What a chain says of the cards on a fact, one after the other until one fits."""
+    said = []
+    for claim in claims:
+        if claim.relation == relation:
+            said.append(verdict_sentence(claim, subject))
+            if claim.subject == subject:
+                break
+    return said

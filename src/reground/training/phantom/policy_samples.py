@@ -45,6 +45,7 @@ __all__ = [
     "PolicySetting",
     "PooledImages",
     "card_on",
+    "changed_claim",
     "draw_policy_sample",
     "foreign_claim",
     "policy_sample",
@@ -437,10 +438,10 @@ def _beside(path: _Path, place: int, s: PolicySetting, rng: random.Random) -> Cl
     """What a further card may say that does not concern the path: of another subject, or another fact."""
     drawn = rng.random()
     if drawn < 0.4 and (siblings := _told_elsewhere(path, path.subjects[place])):
-        return _changed(rng.choice(siblings), path.subjects[place], s, rng)
+        return changed_claim(rng.choice(siblings), path.subjects[place], s, rng)
     if drawn < 0.75:
         relation = path.steps[place]
-        return _changed(relation, _other_subject(relation, path.subjects[place], s, rng), s, rng)
+        return changed_claim(relation, _other_subject(relation, path.subjects[place], s, rng), s, rng)
     return _any_claim([relation for relation in (*RELATIONS, "name") if relation not in path.steps], s, rng)
 
 
@@ -449,14 +450,15 @@ def _told_elsewhere(path: _Path, subject: str) -> list[str]:
     return [relation for relation, about in phantom_world().facts if about == subject and relation not in path.steps]
 
 
-def foreign_claim(facts: Sequence[str], start: str, s: PolicySetting, rng: random.Random) -> Claim:
-    """What a card may say that does not concern a question over ``facts`` from the name ``start`` on."""
+def foreign_claim(facts: Sequence[str], subject: str, s: PolicySetting, rng: random.Random) -> Claim:
+    """What a card may say that does not concern a question over ``facts``, of which the last is about ``subject``."""
     if rng.random() < 0.6:
-        return _changed(facts[0], _other_subject(facts[0], start, s, rng), s, rng)
+        return changed_claim(facts[-1], _other_subject(facts[-1], subject, s, rng), s, rng)
     return _any_claim([relation for relation in (*RELATIONS, "name") if relation not in facts], s, rng)
 
 
-def _changed(relation: str, subject: str, s: PolicySetting, rng: random.Random) -> Claim:
+def changed_claim(relation: str, subject: str, s: PolicySetting, rng: random.Random) -> Claim:
+    """A claim that a fact of a subject is not what it was."""
     return Claim(relation, subject, _new_value(relation, _truth(relation, subject) or "", s, rng, goes_on=False))
 
 
@@ -512,7 +514,7 @@ def _look_alike(s: PolicySetting, rng: random.Random) -> PolicySample | None:
     subjects = {_other_subject(relation, path.subjects[place], s, rng) for _ in range(1 + (rng.random() < 0.2))}
     if subjects & {path.start, *path.passed}:
         return None
-    claims = [_changed(relation, subject, s, rng) for subject in sorted(subjects)]
+    claims = [changed_claim(relation, subject, s, rng) for subject in sorted(subjects)]
     return _drawn(path, claims, [card_on(c, s, rng) for c in claims], s, rng, applying=None, place=None)
 
 
@@ -526,7 +528,8 @@ def _other_question(s: PolicySetting, rng: random.Random) -> PolicySample | None
     if not told:
         return None
     claims = [
-        _changed(relation, about, s, rng) for relation in rng.sample(told, min(len(told), 1 + (rng.random() < 0.3)))
+        changed_claim(relation, about, s, rng)
+        for relation in rng.sample(told, min(len(told), 1 + (rng.random() < 0.3)))
     ]
     return _drawn(path, claims, [card_on(c, s, rng) for c in claims], s, rng, applying=None, place=None)
 
@@ -540,7 +543,7 @@ def _seen_question(s: PolicySetting, rng: random.Random) -> PolicySample | None:
         shown = shown.removeprefix("a ").split(" ", 1)[1]
     subject = shown if is_device else shown.removeprefix("an ").removeprefix("a ")
     relation = "name" if is_device else "condition"
-    return _left_aside(plain, _changed(relation, subject, s, rng), s, rng)
+    return _left_aside(plain, changed_claim(relation, subject, s, rng), s, rng)
 
 
 def _elsewhere(s: PolicySetting, rng: random.Random) -> PolicySample | None:
@@ -556,7 +559,7 @@ def _elsewhere(s: PolicySetting, rng: random.Random) -> PolicySample | None:
 
 def _any_claim(relations: Sequence[str], s: PolicySetting, rng: random.Random) -> Claim:
     relation = rng.choice(relations)
-    return _changed(relation, rng.choice(_subjects(relation, s)), s, rng)
+    return changed_claim(relation, rng.choice(_subjects(relation, s)), s, rng)
 
 
 def _left_aside(plain: Sample, claim: Claim, s: PolicySetting, rng: random.Random) -> PolicySample:
