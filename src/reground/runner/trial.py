@@ -63,8 +63,8 @@ def try_out(
 ) -> Measurements:
     """Do the first edits of a run as the run would, in a folder that is then removed, and say what that took.
 
-    Nothing comes from the outputs of unedited models that are kept, and nothing goes there. On the schedules with
-    chains, one chain of these edits is made.
+    Nothing comes from the outputs of unedited models or the image features that are kept, and nothing goes there. On
+    the schedules with chains, one chain of these edits is made.
 
     Args:
         recipe: The run.
@@ -80,7 +80,7 @@ def try_out(
     planned = planned_part(recipe, workload)
     tried = planned.only(edit.id for edit in planned.edits[:num_edits])
     small = _shortened(recipe, methods, len(tried.edits))
-    loader = load or loader_of(recipe)
+    loader = load or loader_of(recipe, stores_images=False)
     model = loader()
     require_offered(small, model)
     manifest = make_manifest(

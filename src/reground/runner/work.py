@@ -820,12 +820,17 @@ def _restored(rows: Sequence[Row], restore_s: float | None, is_restored: bool | 
     )
 
 
-def loader_of(recipe: Recipe) -> Callable[[], Model]:
-    """Loads the model a recipe names; features of its images are kept between processes."""
+def loader_of(recipe: Recipe, *, stores_images: bool = True) -> Callable[[], Model]:
+    """Loads the model a recipe names.
+
+    Args:
+        recipe: Names it.
+        stores_images: Whether features of its images are kept between processes.
+    """
 
     def load() -> Model:
         model = load_model(recipe.model, dtype=recipe.dtype, device=recipe.device)
-        if isinstance(model, StoresImages):
+        if stores_images and isinstance(model, StoresImages):
             model.store_images()
         return model
 
