@@ -8,13 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
+import reground
 from reground.edits.records import ImageRef
 from reground.errors import InputError
 from reground.models.base import Query, StoresImages
+from reground.models.hf import adapter
 from reground.models.hf.adapter import HfModel
 from reground.models.hf.family import EncodedFrame
 from reground.models.hf.image_cache import ImageCache
-from reground.models.hf.image_store import ImageStore
+from reground.models.hf.image_store import _CODE, ImageStore, _digest_of, device_words
 
 FRAMES = (
     EncodedFrame(
@@ -102,6 +104,47 @@ def test_a_tower_sees_an_image_once_whatever_the_number_of_processes(
     assert one_tiny_model.fingerprint([query]) == plain
     assert len(passes) == 3, "features of an edited tower are not looked for"
     assert len(files(tmp_path)) == 1, "nor kept"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("code_digest", lambda: "changed"), ("device_words", lambda device: "another card")]
+)
+def test_features_of_other_code_or_another_device_are_not_used(
+    one_tiny_model: HfModel, name: str, value: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A change to how pictures are drawn or encoded went unseen, as rendered images are known by their addresses."""
+    monkeypatch.setenv("REGROUND_CACHE", str(tmp_path))
+    one_tiny_model.store_images()
+    one = one_tiny_model.stored_images
+    one_tiny_model.store_images()
+    again = one_tiny_model.stored_images
+    monkeypatch.setattr(adapter, name, value)
+    one_tiny_model.store_images()
+    other = one_tiny_model.stored_images
+    assert one is not None and again is not None and other is not None
+    one.keep("a", FRAMES)
+    assert again.find("a") is not None and other.find("a") is None
+
+
+def test_the_digest_of_code_changes_with_every_file(tmp_path: Path) -> None:
+    (tmp_path / "draw").mkdir()
+    file, other = tmp_path / "draw" / "ring.py", tmp_path / "open.py"
+    file.write_text("size = 1")
+    other.write_text("")
+    seen = [_digest_of(tmp_path, [tmp_path / "draw", other])]
+    for changed, text in ((file, "size = 2"), (other, "x"), (tmp_path / "draw" / "new.py", "")):
+        changed.write_text(text)
+        seen.append(_digest_of(tmp_path, [tmp_path / "draw", other]))
+    file.rename(tmp_path / "draw" / "square.py")
+    seen.append(_digest_of(tmp_path, [tmp_path / "draw", other]))
+    assert len(set(seen)) == len(seen)
+
+
+def test_the_code_and_the_device_can_be_told() -> None:
+    package = Path(reground.__file__).parent
+    assert all((package / name).exists() for name in _CODE)
+    assert device_words("cpu") == torch.backends.cpu.get_cpu_capability()
+    assert device_words("mps") == "mps"
 
 
 def test_a_model_of_unknown_revision_stores_nothing(one_tiny_model: HfModel) -> None:

@@ -1,7 +1,8 @@
 """Image features on disk, so that a tower sees an image once on a machine and not once in every process.
 
-An image is known by its bytes, and its folder by everything else that its features follow from: the weights, how they
-were loaded, what prepares pictures, the versions of what computes. Features of a tower that was edited are never here.
+An image is known by its key: a file by its bytes, a rendered image by its address. Its folder is known by everything
+else that features follow from: the weights, how they were loaded, what prepares pictures, the device, the versions of
+what computes, and our own code that draws, opens and encodes. Features of a tower that was edited are never here.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import json
 import logging
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +22,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
+import reground
 from reground.edits.cache import cache_folder, max_bytes
 from reground.models.hf.family import EncodedFrame
 
-__all__ = ["FOLDER_NAME", "LIMIT_VARIABLE", "ImageStore"]
+__all__ = ["FOLDER_NAME", "LIMIT_VARIABLE", "ImageStore", "code_digest", "device_words"]
 
 _log = logging.getLogger(__name__)
 FOLDER_NAME = "images"
@@ -33,6 +36,8 @@ LIMIT_VARIABLE = "REGROUND_IMAGE_CACHE_BYTES"
 _FORMAT = 1
 _FEATURES = "features"
 _FURTHER = "further."
+#: Where in the package pictures are drawn, opened and encoded.
+_CODE = ("phantom", "edits/images.py", "edits/pixels.py", "edits/dicom.py", "models/hf")
 
 
 class ImageStore:
@@ -96,6 +101,30 @@ class ImageStore:
     def _path(self, key: str) -> Path:
         name = hashlib.sha256(key.encode()).hexdigest()
         return self._folder / name[:2] / f"{name[2:34]}.safetensors"
+
+
+@cache
+def code_digest() -> str:
+    """SHA-256 over the source of all that draws, opens and encodes pictures here: another one after any change."""
+    package = Path(reground.__file__).parent
+    return _digest_of(package, [package / name for name in _CODE])
+
+
+def _digest_of(root: Path, paths: Iterable[Path]) -> str:
+    """Of some files, and of the Python files in some folders; their names count."""
+    files = sorted(file for path in paths for file in (path.rglob("*.py") if path.is_dir() else [path]))
+    digest = hashlib.sha256()
+    for file in files:
+        content = file.read_bytes()
+        digest.update(f"{file.relative_to(root).as_posix()} {len(content)}\n".encode() + content)
+    return digest.hexdigest()
+
+
+def device_words(device: str) -> str:
+    """What a device is, as far as it decides how numbers are rounded: the card's name, or what the processor can do."""
+    if device.startswith("cuda"):
+        return torch.cuda.get_device_name(torch.device(device))
+    return torch.backends.cpu.get_cpu_capability() if device == "cpu" else device
 
 
 def _content_of(frames: Sequence[EncodedFrame]) -> bytes:
