@@ -54,6 +54,21 @@ def test_a_damaged_file_counts_as_absent_and_is_written_again(tmp_path: Path) ->
     assert files(tmp_path) == [path], "nothing half-written lies beside it"
 
 
+def test_a_folder_that_may_only_be_read_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its files counted as damaged, as the time of their last use could not be set."""
+    store = ImageStore(["model"], tmp_path)
+    store.keep("a", FRAMES)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(30, "Read-only file system")
+
+    monkeypatch.setattr(os, "utime", refuse)
+    assert store.find("a") is not None
+    assert caplog.text == ""
+
+
 def test_the_least_recently_used_go_when_the_room_is_used_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ImageStore(["model"], tmp_path / "one").keep("a", FRAMES)
     (path,) = files(tmp_path / "one")

@@ -67,12 +67,13 @@ class ImageStore:
         try:
             with safe_open(path, framework="pt") as file:
                 frames = _frames_of(file.metadata(), {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
-            os.utime(path)
         except FileNotFoundError:
             return None
         except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
             _log.warning("%s cannot be read (%s): the image is encoded again.", path, error)
             return None
+        with suppress(OSError):  # a folder that may only be read serves all the same
+            os.utime(path)
         return frames
 
     def keep(self, key: str, frames: Sequence[EncodedFrame]) -> None:
