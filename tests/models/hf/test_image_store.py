@@ -82,6 +82,43 @@ def test_the_least_recently_used_go_when_the_room_is_used_up(tmp_path: Path, mon
     assert [key for key in "abcd" if store.find(key) is not None] == ["a", "d"]
 
 
+def test_what_a_killed_process_left_half_written_goes(tmp_path: Path) -> None:
+    """It was never counted and never removed."""
+    folder = tmp_path / "model" / "ab"
+    folder.mkdir(parents=True)
+    left, being_written = folder / ".a.safetensors.x.partial", folder / ".b.safetensors.y.partial"
+    for path in (left, being_written):
+        path.write_bytes(b"half")
+    os.utime(left, (1, 1))
+    store = ImageStore(["model"], tmp_path)
+    store.keep("a", FRAMES)
+    assert not left.exists() and being_written.exists()
+    assert store.find("a") is not None
+
+
+def test_others_may_read_what_was_kept_as_far_as_new_files_let_them(tmp_path: Path) -> None:
+    """Several users may share the cache; files of the store were their writer's alone."""
+    mask = os.umask(0o027)
+    try:
+        ImageStore(["model"], tmp_path).keep("a", FRAMES)
+    finally:
+        os.umask(mask)
+    (path,) = files(tmp_path)
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+def test_processes_together_keep_to_the_limit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each counted what was there once, and from then on only what it added itself."""
+    ImageStore(["model"], tmp_path / "one").keep("a", FRAMES)
+    (path,) = files(tmp_path / "one")
+    limit = 40 * path.stat().st_size
+    monkeypatch.setenv("REGROUND_IMAGE_CACHE_BYTES", str(limit))
+    stores = [ImageStore(["model"], tmp_path / "many") for _ in range(4)]
+    for number in range(120):
+        stores[number % 4].keep(str(number), FRAMES)
+    assert sum(path.stat().st_size for path in files(tmp_path / "many")) <= 1.2 * limit
+
+
 def test_an_image_larger_than_the_store_is_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("REGROUND_IMAGE_CACHE_BYTES", "10")
     ImageStore(["model"], tmp_path).keep("a", FRAMES)

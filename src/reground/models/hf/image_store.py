@@ -11,7 +11,7 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
@@ -24,6 +24,7 @@ from safetensors.torch import save
 
 import reground
 from reground.edits.cache import cache_folder, max_bytes
+from reground.edits.files import PARTIAL, write_bytes_atomically
 from reground.models.hf.family import EncodedFrame
 
 __all__ = ["FOLDER_NAME", "LIMIT_VARIABLE", "ImageStore", "code_digest", "device_words"]
@@ -36,6 +37,10 @@ LIMIT_VARIABLE = "REGROUND_IMAGE_CACHE_BYTES"
 _FORMAT = 1
 _FEATURES = "features"
 _FURTHER = "further."
+#: Share of the limit that a process adds before it counts again: other processes add too.
+_UNCOUNTED = 0.05
+#: Age at which a file that was not written to its end is one that nobody writes any more.
+_ABANDONED_S = 3600.0
 #: Where in the package pictures are drawn, opened and encoded.
 _CODE = ("phantom", "edits/images.py", "edits/pixels.py", "edits/dicom.py", "models/hf")
 
@@ -58,8 +63,8 @@ class ImageStore:
         self._root = folder or cache_folder() / FOLDER_NAME
         self._folder = self._root / hashlib.sha256(identity.encode()).hexdigest()[:16]
         self._max_bytes = max_bytes(LIMIT_VARIABLE)
-        #: Bytes on disk as far as this process knows: what it once counted, and what it has added since.
-        self._held: int | None = None
+        #: Bytes that this process may still add before it counts again what is on disk; None: it has not counted yet.
+        self._until_counted: int | None = None
 
     def find(self, key: str) -> tuple[EncodedFrame, ...] | None:
         """The frames of an image, in the computer's memory; None if they are not on disk."""
@@ -84,18 +89,12 @@ class ImageStore:
         path = self._path(key)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(dir=path.parent, prefix=".")
-            try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(content)
-                Path(name).replace(path)
-            except BaseException:
-                Path(name).unlink(missing_ok=True)
-                raise
-            if self._held is not None:
-                self._held += len(content)
-            if self._held is None or self._held > self._max_bytes:  # counting looks at every file
-                self._held = _shrink(self._root, self._max_bytes)
+            write_bytes_atomically(path, content, is_synced=False)
+            if self._until_counted is not None:
+                self._until_counted -= len(content)
+            if self._until_counted is None or self._until_counted < 0:  # counting looks at every file
+                room = self._max_bytes - _shrink(self._root, self._max_bytes)
+                self._until_counted = min(room, int(_UNCOUNTED * self._max_bytes))
         except OSError as error:
             _log.warning("%s cannot be written (%s): images are encoded again in every process.", path, error)
 
@@ -155,13 +154,22 @@ def _frames_of(metadata: Mapping[str, str], tensors: Mapping[str, torch.Tensor])
 
 
 def _shrink(root: Path, limit: int) -> int:
-    """Drop the least recently used files until a tenth of the room is free, if there is none left; what is held."""
-    files = []
-    for path in root.rglob("*.safetensors"):
+    """Drop the least recently used files until a tenth of the room is free, if there is none left; what is held.
+
+    What killed processes left half-written goes in any case.
+    """
+    files, held, now = [], 0, time.time()
+    for path in root.rglob("*"):
+        if path.suffix not in (".safetensors", PARTIAL):
+            continue
         with suppress(FileNotFoundError):  # another process dropped it
             stat = path.stat()
-            files.append((stat.st_mtime_ns, stat.st_size, path))
-    held = sum(size for _, size, _ in files)
+            if path.suffix == PARTIAL and now - stat.st_mtime > _ABANDONED_S:
+                path.unlink()
+                continue
+            held += stat.st_size
+            if path.suffix != PARTIAL:
+                files.append((stat.st_mtime_ns, stat.st_size, path))
     if held <= limit:
         return held
     for _, size, path in sorted(files):
