@@ -139,7 +139,7 @@ def test_where_the_server_tells_log_probabilities_teacher_forced_scores_are_meas
     assert gaps == {"none": 0.0, "prompt": 0.0, "ike": 0.0}
     server.requests.clear()
     assert call("run", "start", recipe, "--out", tmp_path / "two", *settings).exit_code == 0
-    assert len(server.requests) == 2, "the first question, and whether log-probabilities come"
+    assert len(server.requests) == 3, "the first question, and a score of an answer to it, which takes two"
 
 
 def test_a_run_whose_server_tells_no_log_probabilities_ends_before_it_begins(

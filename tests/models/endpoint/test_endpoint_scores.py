@@ -235,6 +235,57 @@ def test_a_server_that_ignores_the_field_is_refused_while_loading(server: FaultS
     assert "take scores=prompt_logprobs out" in caught.value.next_step
 
 
+@pytest.mark.parametrize("fault", ["opens the chain", "closes the chain", "ends the turn"])
+def test_a_server_behind_whose_prompts_nothing_can_be_scored_is_refused_while_loading(
+    server: FaultServer, scorer: PromptScorer, tiny: HfModel, fault: str
+) -> None:
+    """Only a user's turn was tried, so that a run began and each of its steps failed."""
+    if fault == "opens the chain":
+        opened = "{% if add_generation_prompt %}{{ '<think>' }}{% endif %}"
+        scorer.template = tiny.processor.chat_template + opened
+    elif fault == "closes the chain":
+        scorer.template = closing_template(tiny, "true").replace("and not enable_thinking", "and false")
+
+    def answer(request: dict[str, Any]) -> Reply:
+        if fault == "ends the turn":
+            request = {**request, "continue_final_message": False}
+        return scorer(request)
+
+    server.answer = answer
+    with pytest.raises(EndpointError, match="straight behind its prompt") as caught:
+        load_endpoint_model(f"endpoint:{server.url}#m?{SCORES}")
+    assert "--chat-template" in caught.value.next_step
+
+
+def test_a_server_that_scores_without_a_chain_alone_loads_with_a_warning(
+    load: Load, scorer: PromptScorer, tiny: HfModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    scorer.template = closing_template(tiny, "true")
+    bare = WHICH.model_copy(update={"is_thinking": False})
+    assert load(SCORES).score([bare], ["kidney"])[0].num_tokens > 0
+    assert "without a chain alone" in caplog.text
+
+
+def test_little_is_kept_of_the_reply_to_a_long_prompt(load: Load, scorer: PromptScorer, server: FaultServer) -> None:
+    """What could have stood in the place of each token of the prompt crowded out answers that were paid for."""
+    sent: list[int] = []
+
+    def answer(request: dict[str, Any]) -> Reply:
+        reply = scorer(request)
+        sent.append(len(reply.content))
+        return reply
+
+    server.answer = answer
+    model = load(SCORES)
+    sent.clear()
+    query = WHICH.model_copy(update={"note": "Note: " + "a ring is new. " * 40})
+    first = model.score([query], ["kidney"])
+    assert model._cache is not None
+    assert model._cache.held_bytes < 0.1 * sum(sent)
+    assert load(SCORES).score([query], ["kidney"]) == first
+    assert server.requests == []
+
+
 def test_a_refused_reply_is_not_kept(model: EndpointModel, scorer: PromptScorer, server: FaultServer) -> None:
     server.answer = lambda request: completion("yes")
     with pytest.raises(EndpointError, match="sent no prompt_token_ids"):
