@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fault_server import FaultServer, Reply, completion
 from prompt_scorer import PromptScorer
@@ -14,6 +18,7 @@ from reground.edits.records import ImageRef
 from reground.errors import CapabilityError, EndpointError, InputError
 from reground.models.base import Model, Query, TargetScore
 from reground.models.endpoint.model import EndpointModel, load_endpoint_model
+from reground.models.endpoint.scores import _reads_as
 from reground.models.hf.adapter import HfModel
 from reground.models.registry import load_model, model_entry
 from reground.runner.doctor import diagnose
@@ -311,3 +316,17 @@ def test_what_cannot_be_scored_is_refused_before_anything_is_asked(model: Endpoi
         with pytest.raises(CapabilityError, match="chain"):
             model.score([WHICH.model_copy(update=asked)], ["kidney"])
     assert server.requests == []
+
+
+@given(st.text("ab\N{REPLACEMENT CHARACTER} ", max_size=8), st.text("ab ", max_size=8))
+def test_broken_characters_stand_for_one_character_or_more(read: str, target: str) -> None:
+    pieces = ["".join(piece.split()) for piece in re.split("\N{REPLACEMENT CHARACTER}+", read)]
+    assert _reads_as(read, target) == bool(re.fullmatch(".+".join(pieces), "".join(target.split())))
+
+
+def test_many_broken_characters_are_compared_in_no_time() -> None:
+    """Each place where a piece could stand was tried with each of the others: the more repetition, the longer."""
+    start = time.perf_counter()
+    assert not _reads_as("a\N{REPLACEMENT CHARACTER}" * 5 + "b", "a" * 100)
+    assert _reads_as("a\N{REPLACEMENT CHARACTER}" * 5000, "a\u5c3f" * 5000)
+    assert time.perf_counter() - start < 1.0

@@ -152,8 +152,19 @@ def _place(told: Mapping[str, Mapping[str, Any]]) -> dict[int, RankedToken]:
 
 def _reads_as(read: str, target: str) -> bool:
     """Whether tokens, each read by itself, make up a text: but for white space, case and broken characters."""
-    known = [re.escape(_folded(piece)) for piece in re.split(f"{_BROKEN}+", read)]
-    return re.fullmatch(".+".join(known), _folded(target)) is not None
+    first, *rest = [_folded(piece) for piece in re.split(f"{_BROKEN}+", read)]
+    wanted = _folded(target)
+    if not rest:
+        return first == wanted
+    *between, last = rest
+    # A broken character stands for at least one; each piece as far left as it goes leaves the most to the others.
+    end = len(first)
+    for piece in between:
+        found = wanted.find(piece, end + 1)
+        if found < 0:
+            return False
+        end = found + len(piece)
+    return wanted.startswith(first) and wanted.endswith(last) and end < len(wanted) - len(last)
 
 
 def _folded(text: str) -> str:
