@@ -152,6 +152,32 @@ def test_a_run_whose_server_tells_no_log_probabilities_ends_before_it_begins(
     assert not (tmp_path / "run").exists()
 
 
+def hybrid(request: dict[str, Any]) -> Reply:
+    """The same server with a template that puts an empty chain before an answer, and into a prompt without thinking."""
+    first, *rest = request["messages"]
+    if rest:
+        rest = [{**rest[0], "content": f"<think></think> {rest[0]['content']}"}]
+    elif "chat_template_kwargs" in request:
+        rest = [{"role": "assistant", "content": "<think></think>"}]
+        request = {**request, "add_generation_prompt": False}
+    return scored({**request, "messages": [first, *rest]})
+
+
+def test_a_run_behind_whose_prompts_nothing_can_be_scored_ends_before_it_begins(
+    recipe: Path, server: FaultServer, tmp_path: Path
+) -> None:
+    """Hybrid models can be scored without a chain alone: each step of a run with chains failed."""
+    server.answer = hybrid
+    model = f"endpoint:{server.url}#m?num_tries=1&scores=prompt_logprobs"
+    start = ("run", "start", recipe, "--set", f'model="{model}"', "--out")
+    result = call(*start, tmp_path / "run")
+    assert result.exit_code == 2
+    assert "reads on as '<think></think>" in result.stderr and "ask without thinking" in result.stderr
+    assert not (tmp_path / "run").exists()
+    result = call(*start, tmp_path / "bare", "--set", "protocol.chain_tokens=0")
+    assert result.exit_code == 0, result.output
+
+
 def test_a_run_again_asks_nothing_but_the_first_question(recipe: Path, server: FaultServer, tmp_path: Path) -> None:
     assert call("run", "start", recipe, "--out", tmp_path / "one").exit_code == 0
     server.requests.clear()

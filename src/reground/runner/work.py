@@ -28,7 +28,7 @@ from reground.methods.chain import EditChain
 from reground.methods.edited import AsksTheOriginal
 from reground.methods.energy import EnergyMeter, devices_of
 from reground.methods.registry import create_config, create_editor, find_artifact, method_entry
-from reground.models.base import Model, Output, Query, StoresImages, probe_query
+from reground.models.base import Model, Output, Query, StoresImages, TriesScores, probe_query
 from reground.models.registry import load_model
 from reground.runner.chain_state import ChainStates
 from reground.runner.journal import iterate_rows
@@ -841,8 +841,11 @@ def require_offered(recipe: Recipe, model: Model) -> None:
     """Hold the loaded model to what its registry line declared.
 
     Raises:
+        EndpointError: It is to score, and cannot behind the prompts of this recipe.
         CapabilityError: It does not offer what a method of the recipe needs.
     """
+    if isinstance(model, TriesScores):
+        model.require_scores(is_thinking=recipe.protocol.chain_tokens != 0)
     for name in dict.fromkeys(choice.method for choice in recipe.choices):
         missing = method_entry(name).needs - model.capabilities
         if missing:

@@ -98,22 +98,16 @@ def load_endpoint_model(spec: str) -> EndpointModel:
     wanted = parse_spec(spec)
     cache = ReplyCache(reply_cache_path(), max_cache_bytes()) if wanted.cache else None
     first = _first_reply(wanted)
-    if wanted.scores is not None:
-        _check_scores(EndpointModel(wanted, _client(wanted), _delimiters(wanted, first)))
-    return EndpointModel(wanted, _client(wanted), _delimiters(wanted, first), cache)
-
-
-def _check_scores(model: EndpointModel) -> None:
-    """Score one short answer; templates of hybrid models may let it be scored behind an empty chain alone."""
-    asked = Query(question=_FIRST_QUESTION)
+    model = EndpointModel(wanted, _client(wanted), _delimiters(wanted, first), cache)
     try:
-        model.score([asked], [_FIRST_TARGET])
+        model.require_scores(is_thinking=True)
     except EndpointError as error:
-        try:
-            model.score([asked.model_copy(update={"is_thinking": False})], [_FIRST_TARGET])
+        try:  # templates of hybrid models may let an answer be scored behind an empty chain alone
+            model.require_scores(is_thinking=False)
         except EndpointError:
             raise error from None
-        _log.warning("%s scores without a chain alone (protocol.chain_tokens: 0): %s", model.info.name, error.tried)
+        _log.warning("%s scores without a chain alone (protocol.chain_tokens: 0): %s", wanted.name, error.tried)
+    return model
 
 
 class EndpointModel:
@@ -133,6 +127,7 @@ class EndpointModel:
         self._client = client
         self._delimiters = delimiters
         self._cache = cache
+        self._has_scored: set[bool] = set()
 
     @property
     def info(self) -> ModelInfo:
@@ -224,6 +219,21 @@ class EndpointModel:
             fed_score(ids, with_target, target, self._spec.url)
             for ids, with_target, target in zip(prompts, fed, targets, strict=True)
         ]
+
+    def require_scores(self, *, is_thinking: bool) -> None:
+        """Score one short answer, past the cache, if the spec says how scores come; what succeeded is not done again.
+
+        Args:
+            is_thinking: Whether it is to be scored where a chain may stand, or behind an empty one.
+
+        Raises:
+            EndpointError: It cannot be.
+        """
+        if self._spec.scores is None or is_thinking in self._has_scored:
+            return
+        asked = Query(question=_FIRST_QUESTION, is_thinking=is_thinking)
+        EndpointModel(self._spec, self._client, self._delimiters).score([asked], [_FIRST_TARGET])
+        self._has_scored.add(is_thinking)
 
     def fingerprint(self, queries: Sequence[Query]) -> str:
         """Nothing: a chat endpoint gives no logits.
