@@ -23,8 +23,8 @@ from typing import Any
 
 _METHODS = ("ft", "ft-l", "ft-chain", "lora")
 _SEEDS = (0, 1)
-#: Of a row, what the clock, the memory or the place of the work decides.
-_OF_THE_MOMENT = frozenset({"timings", "peak_bytes", "versions"})
+#: Of a row, what the clock, the memory, the current or the place of the work decides.
+_OF_THE_MOMENT = frozenset({"timings", "peak_bytes", "energy", "versions"})
 
 
 def main() -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -158,3 +160,16 @@ def test_token_f1_by_hand() -> None:
     assert token_f1("", Answer(text="x")) == 0.0
     # 肾结石 shares 2 of 3 characters with 肾石: 2 * 2 / (3 + 2)
     assert token_f1("肾结石", Answer(text="肾石")) == pytest.approx(0.8)
+
+
+def test_little_more_than_the_texts_is_kept_of_long_chains() -> None:
+    """The words of every chain were kept one by one: ten times the chain, half a gigabyte in all."""
+    chains = [" ".join(f"{word:05d}" for word in range(number, number + 2000)) for number in range(200)]
+    tracemalloc.start()
+    try:
+        for chain in chains:
+            assert names(chain, Answer(text=chain[:5])) and not names(chain, Answer(text="kidney"))
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert held < 5 * sum(map(len, chains))

@@ -153,6 +153,17 @@ def test_a_model_is_on_the_devices_of_its_weights(tiny_model: HfModel) -> None:
     assert devices_of(load_model("scripted:demo")) == ("cpu",)
 
 
+def test_an_edited_model_is_where_the_model_is_that_it_wraps(
+    tiny_model: HfModel, tiny_edits: list[Edit], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the device of the embeddings was counted, and not those of the other layers."""
+    both = ("cuda:0", "cuda:1")
+    monkeypatch.setattr(HfModel, "devices", property(lambda self: both))
+    editor = create_editor("none", {})
+    with editor.apply(tiny_model, tiny_edits[:1]) as once, editor.apply(once, tiny_edits[:1]) as twice:
+        assert devices_of(once) == devices_of(twice) == both
+
+
 @pytest.mark.parametrize("name", ["ft", "grace", "wise", "prompt"])
 def test_editors_say_what_applying_used(
     name: str, tiny_model: HfModel, tiny_edits: list[Edit], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -24,6 +24,9 @@ CONDITIONS = {
 }
 SKY = "what colour is the sky?"
 
+#: Fields of a row that the moment decides: no two runs share them.
+OF_THE_MOMENT = {"timings", "peak_bytes", "energy"}
+
 #: What editors were given, in order: lets a test look over an editor's shoulder.
 SEEN: list[tuple[str, Any]] = []
 

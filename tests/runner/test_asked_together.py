@@ -41,7 +41,7 @@ def calls() -> list[int]:
 
 def rows(folder: Path) -> list[Row]:
     return [
-        row.model_copy(update={"timings": None, "run": "", "versions": {}, "peak_bytes": None})
+        row.model_copy(update={"timings": None, "run": "", "versions": {}, "peak_bytes": None, "energy": None})
         for row in read_rows(folder)
     ]
 

@@ -139,7 +139,7 @@ def test_where_the_server_tells_log_probabilities_teacher_forced_scores_are_meas
     assert gaps == {"none": 0.0, "prompt": 0.0, "ike": 0.0}
     server.requests.clear()
     assert call("run", "start", recipe, "--out", tmp_path / "two", *settings).exit_code == 0
-    assert len(server.requests) == 2, "the first question, and whether log-probabilities come"
+    assert len(server.requests) == 3, "the first question, and a score of an answer to it, which takes two"
 
 
 def test_a_run_whose_server_tells_no_log_probabilities_ends_before_it_begins(
@@ -150,6 +150,32 @@ def test_a_run_whose_server_tells_no_log_probabilities_ends_before_it_begins(
     assert result.exit_code == 2
     assert "sent no prompt_token_ids" in result.stderr and "vLLM" in result.stderr
     assert not (tmp_path / "run").exists()
+
+
+def hybrid(request: dict[str, Any]) -> Reply:
+    """The same server with a template that puts an empty chain before an answer, and into a prompt without thinking."""
+    first, *rest = request["messages"]
+    if rest:
+        rest = [{**rest[0], "content": f"<think></think> {rest[0]['content']}"}]
+    elif "chat_template_kwargs" in request:
+        rest = [{"role": "assistant", "content": "<think></think>"}]
+        request = {**request, "add_generation_prompt": False}
+    return scored({**request, "messages": [first, *rest]})
+
+
+def test_a_run_behind_whose_prompts_nothing_can_be_scored_ends_before_it_begins(
+    recipe: Path, server: FaultServer, tmp_path: Path
+) -> None:
+    """Hybrid models can be scored without a chain alone: each step of a run with chains failed."""
+    server.answer = hybrid
+    model = f"endpoint:{server.url}#m?num_tries=1&scores=prompt_logprobs"
+    start = ("run", "start", recipe, "--set", f'model="{model}"', "--out")
+    result = call(*start, tmp_path / "run")
+    assert result.exit_code == 2
+    assert "reads on as '<think></think>" in result.stderr and "ask without thinking" in result.stderr
+    assert not (tmp_path / "run").exists()
+    result = call(*start, tmp_path / "bare", "--set", "protocol.chain_tokens=0")
+    assert result.exit_code == 0, result.output
 
 
 def test_a_run_again_asks_nothing_but_the_first_question(recipe: Path, server: FaultServer, tmp_path: Path) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import runpy
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from scripted_world import OF_THE_MOMENT
 
 from reground.edits.records import Energy, Row, Timings
 from reground.methods import energy
@@ -58,6 +60,20 @@ def test_what_an_answer_used_is_kept_with_it(world: Path, tmp_path: Path, counte
         [row.energy for row in read_rows(tmp_path / name) if row.method == REFERENCE] for name in ("first", "second")
     )
     assert first == second and first[0] is not None
+
+
+def test_energy_is_of_the_moment(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, counted: None) -> None:
+    """Comparisons of two runs would have failed on every machine that reports it."""
+    start_run(recipe(world), tmp_path / "first")
+    joules = iter(range(0, 10**13, 3 * 10**6))
+    monkeypatch.setattr(energy, "_microjoules", lambda zone: next(joules))
+    start_run(recipe(world), tmp_path / "second")
+    first, second = (list(read_rows(tmp_path / name)) for name in ("first", "second"))
+    assert [row.energy for row in first] != [row.energy for row in second]
+    both = ([row.model_dump(mode="json", exclude=OF_THE_MOMENT) for row in rows] for rows in (first, second))
+    assert next(both) == next(both)
+    script = Path(__file__).parents[2] / "perf" / "executors.py"
+    assert runpy.run_path(str(script), run_name="executors")["_OF_THE_MOMENT"] >= OF_THE_MOMENT
 
 
 def test_chains_say_it_too(world: Path, tmp_path: Path, counted: None) -> None:

@@ -220,7 +220,7 @@ def test_a_step_counts_once_however_many_rows_it_has() -> None:
 
 class SlowModel(scripted_world.SpiedModel):
     def generate(self, queries: Sequence[Query], **settings: Any) -> list[list[Output]]:
-        time.sleep(0.002 * len(queries))
+        time.sleep(0.002 * len(queries) * settings.get("num_samples", 1))
         return super().generate(queries, **settings)
 
 
@@ -279,6 +279,31 @@ def test_a_trial_times_applying(world: Path) -> None:
     found = try_out(chosen, load_workload(chosen), list(chosen.methods))
     slow, quick = (sum(cost.output_s or 0.0 for cost in found.steps[name]) for name in ("overwrite", "tell"))
     assert slow > quick + 0.05  # the stand-in does not time its own edits, the trial does
+
+
+@pytest.mark.parametrize("schedule", ["single", LIFELONG, SEQUENTIAL])
+def test_what_a_method_does_once_is_counted_once(world: Path, schedule: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was spread over the outputs of two edits, and multiplied by all outputs of the run."""
+    started: list[object] = []
+    apply = scripted_world.TellEditor.apply
+
+    def apply_slowly(self: Any, *arguments: Any, **settings: Any) -> Any:
+        if self not in started:
+            started.append(self)
+            time.sleep(0.3)
+        return apply(self, *arguments, **settings)
+
+    monkeypatch.setattr(scripted_world.TellEditor, "apply", apply_slowly)
+    chosen = recipe(world, methods=["tell"], schedule=schedule)
+    workload = load_workload(chosen)
+    found = try_out(chosen, workload, ["tell"])
+    assert 0.2 <= found.start_s["tell"] < 0.6
+    assert sum((cost.edit_s or 0) + (cost.output_s or 0) for cost in found.steps["tell"]) < 0.2
+    assert found.trial_s is not None and found.trial_s > 0.3
+    units = [unit for unit in estimate_run(chosen, workload, [found]).units if unit.method == "tell"]
+    first, *rest = [unit.seconds for unit in units]
+    assert first is not None and first.low >= 0.2
+    assert all(one is not None and one.value < 0.2 for one in rest)
 
 
 def test_a_trial_of_weights_has_their_bytes_and_what_an_edit_needs(world: Path, tiny_model: HfModel) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from scripted_world import SEEN, write_benchmark
+from scripted_world import OF_THE_MOMENT, SEEN, write_benchmark
 
 from reground.errors import InputError, RecipeError, RunDirectoryError
 from reground.evaluation.results import read_summary
@@ -34,7 +34,7 @@ def path(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def timeless(folder: Path) -> list[Any]:
-    return sorted(row.model_dump_json(exclude={"timings", "peak_bytes"}) for row in read_rows(folder))
+    return sorted(row.model_dump_json(exclude=OF_THE_MOMENT) for row in read_rows(folder))
 
 
 def test_a_recipe_without_axes_is_one_run(path: str) -> None:

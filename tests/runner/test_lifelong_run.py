@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 import scripted_world
-from scripted_world import SEEN
+from scripted_world import OF_THE_MOMENT, SEEN
 
 from reground.errors import WorkerError
 from reground.evaluation.results import Summary
@@ -43,8 +43,8 @@ def recipe(world: Path, **changes: Any) -> Recipe:
 
 
 def timeless(folder: Path) -> list[dict[str, Any]]:
-    """The rows without what no two runs share: times, and memory in use."""
-    rows = [row.model_dump(mode="json", exclude={"timings", "peak_bytes"}) for row in read_rows(folder)]
+    """The rows without what no two runs share: times, memory in use, and energy."""
+    rows = [row.model_dump(mode="json", exclude=OF_THE_MOMENT) for row in read_rows(folder)]
     return sorted(rows, key=lambda row: (row["method"], row["step"], row["edit_id"], row["probe_id"] or ""))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import scripted_world
-from scripted_world import SEEN, SKY, question
+from scripted_world import OF_THE_MOMENT, SEEN, SKY, question
 
 import reground
 from reground.edits.files import read_edits, read_probes
@@ -45,8 +45,8 @@ def _out_of_memory(*arguments: object, **settings: object) -> None:
     raise RuntimeError("out of memory")
 
 
-def rows_without_timings(folder: Path) -> list[dict[str, Any]]:
-    return [row.model_dump(mode="json", exclude={"timings"}) for row in read_rows(folder)]
+def lasting_rows(folder: Path) -> list[dict[str, Any]]:
+    return [row.model_dump(mode="json", exclude=OF_THE_MOMENT) for row in read_rows(folder)]
 
 
 def cut_back(folder: Path, num_steps: int) -> None:
@@ -199,7 +199,7 @@ def test_failed_steps_are_tried_again_on_resume(world: Path, tmp_path: Path, mon
     contents.append((folder / "rows.jsonl").read_bytes())
     assert contents[2].startswith(contents[1]) and contents[1].startswith(contents[0])
     whole = start_run(recipe(world), tmp_path / "whole").folder
-    assert rows_without_timings(folder) == rows_without_timings(whole)
+    assert lasting_rows(folder) == lasting_rows(whole)
     SEEN.clear()
     resume_run(folder)
     assert SEEN == []
@@ -214,7 +214,7 @@ def test_a_failed_reference_step_is_tried_again_with_its_beliefs(
         assert start_run(recipe(world, methods=["tell"]), tmp_path / "run").num_failed_steps == 6
     assert resume_run(tmp_path / "run").num_failed_steps == 0
     whole = start_run(recipe(world, methods=["tell"]), tmp_path / "whole").folder
-    assert rows_without_timings(tmp_path / "run") == rows_without_timings(whole)
+    assert lasting_rows(tmp_path / "run") == lasting_rows(whole)
     assert read_beliefs(tmp_path / "run") == read_beliefs(whole)
 
 
@@ -351,7 +351,7 @@ def test_kill_and_resume_equals_an_uninterrupted_run(world: Path, tmp_path: Path
     num_asked = len(SEEN)
     resume_run(folder)
     assert len(SEEN) > num_asked
-    assert rows_without_timings(folder) == rows_without_timings(whole)
+    assert lasting_rows(folder) == lasting_rows(whole)
     assert read_beliefs(folder) == read_beliefs(whole)
     costs = ("apply_s_p50", "apply_s_p95", "query_overhead_s")
     summaries = [
@@ -384,10 +384,10 @@ def test_a_torn_last_line_is_cut_off(world: Path, tmp_path: Path) -> None:
 
 def test_a_step_cut_short_is_redone_wholly(world: Path, tmp_path: Path) -> None:
     folder = start_run(recipe(world), tmp_path / "run").folder
-    whole = rows_without_timings(folder)
+    whole = lasting_rows(folder)
     os.truncate(folder / "rows.jsonl", (folder / "rows.jsonl").stat().st_size - 100)
     resume_run(folder)
-    assert rows_without_timings(folder) == whole
+    assert lasting_rows(folder) == whole
 
 
 @pytest.mark.parametrize(
@@ -412,10 +412,10 @@ def test_whole_rows_are_never_cut_off(world: Path, tmp_path: Path, name: str, ke
 @pytest.mark.parametrize("keep", [0.0, 0.3, 0.7])
 def test_rows_that_are_lost_are_asked_for_again(world: Path, tmp_path: Path, keep: float) -> None:
     folder = start_run(recipe(world), tmp_path / "run").folder
-    whole = rows_without_timings(folder)
+    whole = lasting_rows(folder)
     os.truncate(folder / "rows.jsonl", int((folder / "rows.jsonl").stat().st_size * keep))
     resume_run(folder)
-    assert rows_without_timings(folder) == whole
+    assert lasting_rows(folder) == whole
 
 
 def test_rows_changed_by_hand_are_found(world: Path, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,11 @@ from PIL import Image
 from reground.edits.files import write_records
 from reground.edits.records import Answer, Edit, Expectation, ImageRef, Probe
 from reground.models.hf.adapter import HfModel
+from reground.runner.plan import load_workload
 from reground.runner.recipe import Recipe
 from reground.runner.run import EDITS_FILE, PROBES_FILE, start_run
+from reground.runner.schedules import REFERENCE
+from reground.runner.trial import try_out
 
 NUM_IMAGES = 3
 
@@ -88,3 +91,22 @@ def test_each_picture_passes_the_tower_once_while_an_edit_is_probed(
     result = start_run(recipe, tmp_path / "run", load=lambda: model)
     assert result.num_failed_steps == 0
     assert len(passes) == NUM_IMAGES
+
+
+def test_a_trial_leaves_alone_what_is_kept_of_images(
+    benchmark: Path, tiny_folders: Mapping[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It said that nothing was written, filled the store, and the next trial missed the tower's time."""
+    monkeypatch.setenv("REGROUND_CACHE", str(tmp_path / "empty"))
+    recipe = Recipe.model_validate(
+        {
+            "name": "tower",
+            "model": f"hf:{tiny_folders['qwen2_vl']}",
+            "benchmark": str(benchmark),
+            "methods": ["prompt"],
+            "protocol": {"max_new_tokens": 2, "belief_samples": 1, "bootstrap_resamples": 0},
+        }
+    )
+    found = try_out(recipe, load_workload(recipe), [REFERENCE, "prompt"])
+    assert found.steps.keys() == {REFERENCE, "prompt"}
+    assert not (tmp_path / "empty").exists()

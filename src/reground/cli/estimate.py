@@ -12,7 +12,7 @@ from reground.cli.output import size_words
 from reground.errors import printable
 
 if TYPE_CHECKING:
-    from reground.runner.estimate import Estimate, Seconds, UnitEstimate
+    from reground.runner.estimate import Estimate, Seconds, UnitEstimate, Used
 
 __all__ = ["print_estimate", "total_words"]
 
@@ -49,13 +49,18 @@ def _lines(estimate: Estimate) -> Iterator[str]:
         but = f"; of {estimate.num_unknown_memory} units unknown" if estimate.num_unknown_memory else ""
         yield f"    {'memory at most':<18} {size_words(estimate.memory_bytes)} in each worker{but}"
     for number, used in enumerate(estimate.used, start=1):
-        counts = ", ".join(
-            f"{name} {used.num_edits[name]} edits, {used.num_outputs[name]} outputs" for name in used.num_outputs
-        )
+        counts = ", ".join(_counts(used, name) for name in used.num_outputs)
         took = "" if used.trial_s is None else f" in {_duration(used.trial_s)}"
         yield f"  [{number}] {used.label}{took}: {counts}; benchmark {used.benchmark}; {used.machine}"
         if not used.is_whole:
             yield "      (rows time applying, generating and undoing; scoring and the check of the undo come on top)"
+
+
+def _counts(used: Used, name: str) -> str:
+    """What was timed of a method, and what it took to start it."""
+    start_s = used.start_s.get(name)
+    to_start = "" if start_s is None else f", {_duration(start_s)} once to start"
+    return f"{name} {used.num_edits[name]} edits, {used.num_outputs[name]} outputs{to_start}"
 
 
 def _words(units: list[UnitEstimate], estimate: Estimate) -> str:

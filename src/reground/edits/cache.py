@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
+import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 from reground.edits.records import Record
@@ -60,7 +63,7 @@ def cache_entries() -> list[CacheEntry]:
 
 
 def clear_cache(name: str | None = None) -> list[CacheEntry]:
-    """Delete one entry of the cache, or all of it; what was deleted.
+    """Delete one entry of the cache, or all of it; what was deleted. A run that uses it meanwhile goes on.
 
     Raises:
         InputError: There is no such entry.
@@ -76,11 +79,26 @@ def clear_cache(name: str | None = None) -> list[CacheEntry]:
             f"did you mean {near!r}?" if near else "run `reground cache show` for its entries.",
         )
     for entry in chosen:
-        path = cache_folder() / entry.name
-        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        _delete(cache_folder() / entry.name)
     return chosen
 
 
+def _delete(path: Path) -> None:
+    """Delete a file or a folder that others may be writing to: a folder loses its name before it loses its files."""
+    if not path.is_dir():
+        path.unlink(missing_ok=True)
+        return
+    aside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    with suppress(FileNotFoundError):  # somebody else was quicker
+        path.rename(aside / path.name)
+    shutil.rmtree(aside, ignore_errors=True)
+
+
 def _entry(path: Path) -> CacheEntry:
-    files = [file for file in path.rglob("*") if file.is_file()] if path.is_dir() else [path]
-    return CacheEntry(name=path.name, num_files=len(files), num_bytes=sum(file.stat().st_size for file in files))
+    sizes = []
+    for file in path.rglob("*") if path.is_dir() else [path]:
+        with suppress(FileNotFoundError):  # a run that goes on dropped it
+            about = file.stat()
+            if stat.S_ISREG(about.st_mode):
+                sizes.append(about.st_size)
+    return CacheEntry(name=path.name, num_files=len(sizes), num_bytes=sum(sizes))

@@ -24,14 +24,19 @@ from reground.edits.records import Edit, ImageRef, Probe, Record
 from reground.errors import ImageError, InputError, RecordError
 
 __all__ = [
+    "PARTIAL",
     "RecordScan",
     "read_edits",
     "read_probes",
     "scan_edits",
     "scan_probes",
     "write_atomically",
+    "write_bytes_atomically",
     "write_records",
 ]
+
+#: How the name of a file ends that is still being written.
+PARTIAL = ".partial"
 
 _R = TypeVar("_R", Edit, Probe)
 
@@ -90,12 +95,24 @@ def write_records(path: Path, records: Iterable[Record]) -> None:
 
 def write_atomically(path: Path, text: str) -> None:
     """Replace a file by ``text``, on disk before it takes its name; an interruption leaves the old file."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    write_bytes_atomically(path, text.encode())
+
+
+def write_bytes_atomically(path: Path, content: bytes, *, is_synced: bool = True) -> None:
+    """Replace a file by ``content``; an interruption leaves the old file, a killed process a file ``*.partial`` too.
+
+    Args:
+        path: The file; its folder exists.
+        content: What it is to hold.
+        is_synced: Whether it is on disk before it takes its name, so that it outlasts a loss of power.
+    """
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=PARTIAL)
     try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            if is_synced:
+                file.flush()
+                os.fsync(file.fileno())
         # mkstemp makes the file private; give it the permissions an ordinary new file would have.
         mask = os.umask(0)
         os.umask(mask)

@@ -18,7 +18,7 @@ __all__ = [
     "Judgement",
     "Label",
     "Measure",
-    "Output",
+    "ReadOutput",
     "Unscored",
     "Written",
     "judge_probe",
@@ -54,8 +54,8 @@ class Unscored:
     reason: str
 
 
-class Output(Protocol):
-    """What judging needs of a trace."""
+class ReadOutput(Protocol):
+    """An output as it was read: what judging needs of a trace."""
 
     @property
     def outcome(self) -> TraceOutcome: ...
@@ -71,7 +71,7 @@ class Written(Protocol):
     """What a row says of one output."""
 
     @property
-    def trace(self) -> Output | None: ...
+    def trace(self) -> ReadOutput | None: ...
 
     @property
     def tf(self) -> float | None: ...
@@ -118,7 +118,7 @@ class Judgement:
         return cls(why, why, why, why, why, None, why, why, why, why, None)
 
 
-def prior_of(edit: Edit, exact_before: Output | None = None) -> Answer | None:
+def prior_of(edit: Edit, exact_before: ReadOutput | None = None) -> Answer | None:
     """What counts as the prior when a chain is read for its stance.
 
     The edit's own prior answer; where the data names none, what the unedited model answered to the edit's own
@@ -202,7 +202,7 @@ def _expected(probe: Probe) -> Answer:
     return probe.expectation.answer
 
 
-def _writes_chain(reference: Output | None, trace: Output) -> bool:
+def _writes_chain(reference: ReadOutput | None, trace: ReadOutput) -> bool:
     """False only if the model answers without a chain by design: then its absence says nothing.
 
     A model whose unedited outputs carry a chain, be it one that never ended, and whose edited outputs do not has
@@ -215,15 +215,15 @@ def _writes_chain(reference: Output | None, trace: Output) -> bool:
     return trace.outcome != "answered"
 
 
-def _unanswered_label(reference: Output) -> Label:
+def _unanswered_label(reference: ReadOutput) -> Label:
     return "collapse" if reference.outcome == "answered" else "wrong"
 
 
 def _failure_label(
     edit: Edit,
     probe: Probe,
-    trace: Output,
-    reference: Output | None,
+    trace: ReadOutput,
+    reference: ReadOutput | None,
     stance: Stance | None,
     prior: Answer | None,
     answer_ok: bool,
@@ -256,7 +256,7 @@ def _failure_label(
     return "wrong"
 
 
-def _own_answer(reference: Output | None, said: str | None, probe: Probe) -> str | None:
+def _own_answer(reference: ReadOutput | None, said: str | None, probe: Probe) -> str | None:
     """The unedited model's answer, if ``said`` repeats it."""
     if reference is None or reference.answer is None or said is None:
         return None
@@ -280,7 +280,7 @@ def _asserts(stance: Stance | None, entity: Answer | None) -> bool:
 
 
 def _chain_holds_another(
-    chain: str, probe: Probe, reference: Output | None, stance: Stance | None, prior: Answer | None
+    chain: str, probe: Probe, reference: ReadOutput | None, stance: Stance | None, prior: Answer | None
 ) -> bool:
     """Whether a chain without the new fact argues for the prior, or for the unedited model's answer."""
     if _asserts(stance, prior):
@@ -291,13 +291,13 @@ def _chain_holds_another(
     return _names_text(chain, own, probe)
 
 
-def _collapse(reference: Output | None, trace: Output) -> Measure:
+def _collapse(reference: ReadOutput | None, trace: ReadOutput) -> Measure:
     if reference is None:
         return Unscored(NO_REFERENCE)
     return float(reference.outcome == "answered" and trace.outcome != "answered")
 
 
-def _intermediate_usage(probe: Probe, trace: Output, writes_chain: bool, named_all: bool) -> Measure:
+def _intermediate_usage(probe: Probe, trace: ReadOutput, writes_chain: bool, named_all: bool) -> Measure:
     if not probe.intermediates:
         return Unscored(_NO_INTERMEDIATES)
     if not writes_chain:
@@ -311,7 +311,7 @@ def _hop_accuracy(probe: Probe, writes_chain: bool, is_right: bool) -> Measure:
     return float(is_right) if writes_chain else Unscored(NO_CHAIN)
 
 
-def _chain_length_ratio(reference: Output | None, trace: Output) -> Measure:
+def _chain_length_ratio(reference: ReadOutput | None, trace: ReadOutput) -> Measure:
     num_before = len(reference.chain.split()) if reference is not None and reference.chain else 0
     if num_before == 0 or trace.chain is None:
         return Unscored(_NO_CHAIN_PAIR)

@@ -25,6 +25,11 @@ __all__ = [
     "token_f1",
 ]
 
+#: Texts, and pairs of them, that are kept worked out. Judging goes edit by edit, so that what comes again comes soon.
+_NUM_KEPT = 2048
+#: Texts of which every word is kept: ten times the text. Both spellings of a text follow one another.
+_NUM_SPLIT = 16
+
 _ARTICLES = frozenset({"a", "an", "the"})
 _ABBREVIATION = re.compile(r"\b[^\W\d_](?:\.[^\W\d_])+\b\.?")
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
@@ -50,7 +55,7 @@ _LETTER_IN_CHAIN = (
 )
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=_NUM_KEPT)
 def normalise(text: str) -> str:
     """``text`` as comparisons see it; applying it twice changes nothing.
 
@@ -153,12 +158,12 @@ def token_f1(answer_text: str, gold: Answer) -> float:
     return max(_tokens_f1(given, _tokens(spelling)) for spelling in gold.spellings)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=_NUM_KEPT)
 def _tokens_f1(given: tuple[str, ...], wanted: tuple[str, ...]) -> float:
     return counts_f1(Counter(given), Counter(wanted))
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=_NUM_SPLIT)
 def _words(text: str) -> tuple[str, ...]:
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     joined = _THOUSANDS.sub("", _ABBREVIATION.sub(lambda match: match[0].replace(".", ""), folded))
@@ -181,12 +186,12 @@ class _WithoutDropped(dict[int, str]):
 _WITHOUT_DROPPED = _WithoutDropped()
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=_NUM_KEPT)
 def _with_articles(text: str) -> str:
     return " ".join(_words(text))
 
 
-@lru_cache(maxsize=16384)
+@lru_cache(maxsize=_NUM_KEPT)
 def _occurs(spelling: str, text: str) -> bool:
     """Whether ``spelling`` occurs in ``text`` as whole words, articles dropped from both or from neither."""
     return _contains(normalise(spelling), normalise(text)) or _contains(_with_articles(spelling), _with_articles(text))
@@ -278,7 +283,7 @@ def chosen_option(answer_text: str, options: Sequence[str]) -> int | None:
     return next(iter(named)) if len(named) == 1 else None
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=_NUM_KEPT)
 def _tokens(text: str) -> tuple[str, ...]:
     return tuple(_UNSPACED.sub(lambda match: f" {match[0]} ", normalise(text)).split())
 

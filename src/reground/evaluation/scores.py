@@ -131,7 +131,7 @@ _COMPARED = tuple(dict.fromkeys((*HEADLINES, *_SIDE_EFFECTS)))
 
 
 @dataclass(frozen=True, slots=True)
-class _Output:
+class _ReadOutput:
     """What counts of a trace: far less than the trace, of which there may be a million."""
 
     outcome: TraceOutcome
@@ -144,7 +144,7 @@ class _Put:
     """What counts of a row with a probe."""
 
     raw: str | None
-    trace: _Output | None
+    trace: _ReadOutput | None
     tf: float | None
     checkpoint: int
     age: int | None
@@ -161,7 +161,7 @@ class _Batch:
 class _Before:
     """What counts of a row of the unedited model."""
 
-    trace: _Output | None
+    trace: _ReadOutput | None
     tf: float | None
     generate_s: float | None
     batch: _Batch
@@ -426,7 +426,7 @@ class _References:
         own = row.model, row.benchmark, row.chain_tokens, row.method
         batch = self._batches[own, row.step]
         batch.num_probes += 1
-        before = _Before(_output(row.trace), row.tf, row.timings.generate_s, batch)
+        before = _Before(_read_output(row.trace), row.tf, row.timings.generate_s, batch)
         self._own[own][row.probe_id] = before
         self._any[*own[:3], None].setdefault(row.probe_id, before)
 
@@ -450,8 +450,8 @@ class _ReferencesOf:
         return self.own.get(probe_id) or self.any.get(probe_id)
 
 
-def _output(trace: Trace | None) -> _Output | None:
-    return None if trace is None else _Output(trace.outcome, trace.chain, trace.answer)
+def _read_output(trace: Trace | None) -> _ReadOutput | None:
+    return None if trace is None else _ReadOutput(trace.outcome, trace.chain, trace.answer)
 
 
 class _Remembered:
@@ -511,7 +511,7 @@ def _file(groups: dict[GroupKey, _Group], row: Row, id_of: Mapping[str, str]) ->
     if row.probe_id is not None:
         probe_id = id_of[row.probe_id]  # one text for all rows
         step.probe_ids.append(probe_id)
-        group.put[row.order][probe_id] = _Put(row.raw, _output(row.trace), row.tf, row.checkpoint, row.age)
+        group.put[row.order][probe_id] = _Put(row.raw, _read_output(row.trace), row.tf, row.checkpoint, row.age)
 
 
 def _with_its_length(group: _Group) -> _Group:

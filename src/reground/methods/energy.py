@@ -14,6 +14,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from reground.methods.edited import WrappedModel
 from reground.models.base import Model
 
 __all__ = ["EnergyMeter", "SpreadOverDevices", "devices_of"]
@@ -34,7 +35,9 @@ class SpreadOverDevices(Protocol):
 
 
 def devices_of(model: Model) -> tuple[str, ...]:
-    """The devices a model is on."""
+    """The devices a model is on, whatever edits are wrapped around it."""
+    while isinstance(model, WrappedModel):
+        model = model.base
     return model.devices if isinstance(model, SpreadOverDevices) else (model.info.device,)
 
 

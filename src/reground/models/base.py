@@ -25,6 +25,7 @@ __all__ = [
     "Query",
     "StoresImages",
     "TargetScore",
+    "TriesScores",
     "by_query",
     "check_decoding",
     "check_paired",
@@ -206,6 +207,13 @@ class StoresImages(Protocol):
     """A model that encodes images here and can keep their features on disk."""
 
     def store_images(self) -> None: ...
+
+
+@runtime_checkable
+class TriesScores(Protocol):
+    """A model that may be able to score behind some prompts only, and finds out by trying."""
+
+    def require_scores(self, *, is_thinking: bool) -> None: ...
 
 
 @runtime_checkable

@@ -1,8 +1,8 @@
 """How long a run will take and how much memory it needs, scaled up from what steps took before.
 
 Nothing here is a constant: an estimate is a measured quotient times a counted number, and what was not measured is not
-estimated. Seconds of a method are those of an edit times the edits put in force, and those of an output times the
-outputs.
+estimated. Seconds of a method are those of an edit times the edits put in force, those of an output times the outputs,
+and, where a trial told them apart, those of starting it, once.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class UnitEstimate(Record):
         num_steps: Steps.
         num_applied: Edits put in force.
         num_outputs: Outputs.
-        seconds: How long it takes; None if that is unknown.
+        seconds: How long it takes, the first unit of a method with what starting it takes; None if that is unknown.
         seconds_reason: Why it is unknown.
         memory_bytes: Weights of the model and the most that an edit took beyond them, or is computed to take; None if
             that is unknown.
@@ -92,6 +92,7 @@ class Used(Record):
             the check of the undo, or sampled beliefs, which count as outputs like others.
         num_edits: By method, edits that were put in force.
         num_outputs: By method, outputs that were timed.
+        start_s: By method, seconds of what is done once, before the first edit is done; as far as they are known.
     """
 
     label: str
@@ -101,6 +102,7 @@ class Used(Record):
     is_whole: bool
     num_edits: dict[str, int]
     num_outputs: dict[str, int]
+    start_s: dict[str, float]
 
 
 class Estimate(Record):
@@ -135,6 +137,7 @@ class _Rates:
     Attributes:
         edit_s: Seconds of an edit; None if none was timed.
         output_s: Seconds of an output; None if none was timed.
+        start_s: Seconds of starting, the most that was measured; 0 where they were not measured.
         memory_bytes: Of weights and edit together.
         reason: Why any of them is missing.
         memory_reason: Why the memory is missing.
@@ -143,6 +146,7 @@ class _Rates:
 
     edit_s: Seconds | None
     output_s: Seconds | None
+    start_s: float
     memory_bytes: int | None
     reason: str
     memory_reason: str
@@ -169,6 +173,7 @@ def estimate_run(recipe: Recipe, workload: Workload, measurements: Sequence[Meas
         units.append(_estimated(FILTER, REFERENCE, len(workload.edits), 0, len(workload.edits), rates[REFERENCE]))
     references, others = units_of(recipe.name, recipe, planned)
     asked: set[str] = set()
+    started: set[str] = set()
     for unit in references:
         num_outputs = _num_new(unit.steps, planned, asked) + len(unit.steps) * recipe.protocol.belief_samples
         units.append(_estimated(unit.name, REFERENCE, len(unit.steps), 0, num_outputs, rates[REFERENCE]))
@@ -177,7 +182,9 @@ def estimate_run(recipe: Recipe, workload: Workload, measurements: Sequence[Meas
         is_anew = method_entry(recipe.choice(name).method).chain == "anew"
         work = [step_work(step, planned, is_anew=is_anew) for step in unit.steps]
         num_applied, num_outputs = (sum(numbers) for numbers in zip(*work, strict=True))
-        units.append(_estimated(unit.name, name, len(unit.steps), num_applied, num_outputs, rates[name]))
+        one = _estimated(unit.name, name, len(unit.steps), num_applied, num_outputs, rates[name])
+        units.append(one if name in started else _with_start(one, rates[name].start_s))
+        started.add(name)
     known = [unit.seconds for unit in units if unit.seconds is not None]
     memory = [unit.memory_bytes for unit in units if unit.memory_bytes is not None]
     used = sorted({place for unit in units for place in unit.used})
@@ -220,6 +227,14 @@ def _estimated(
     )
 
 
+def _with_start(unit: UnitEstimate, start_s: float) -> UnitEstimate:
+    """The first unit of a method, which is where it is started."""
+    if unit.seconds is None:
+        return unit
+    once = Seconds(value=start_s, low=start_s, high=start_s)
+    return unit.model_copy(update={"seconds": Seconds.total((unit.seconds, once))})
+
+
 def _matching(recipe: Recipe, name: str, benchmark: str, measurements: Sequence[Measurements]) -> dict[int, str]:
     """Positions of the measurements that are about a method, and what it is called there."""
     found = {}
@@ -235,7 +250,7 @@ def _rates(recipe: Recipe, name: str, benchmark: str, measurements: Sequence[Mea
     matching = _matching(recipe, name, benchmark, measurements)
     if not matching:
         reason = _why_none(recipe, name, measurements)
-        return _Rates(None, None, None, reason, reason, ())
+        return _Rates(None, None, 0.0, None, reason, reason, ())
     costs = [cost for place, own in matching.items() for cost in measurements[place].steps[own]]
     edits = [(cost.edit_s, cost.num_applied) for cost in costs if cost.edit_s is not None and cost.num_applied]
     outputs = [(cost.output_s, cost.num_outputs) for cost in costs if cost.output_s is not None and cost.num_outputs]
@@ -245,6 +260,7 @@ def _rates(recipe: Recipe, name: str, benchmark: str, measurements: Sequence[Mea
     return _Rates(
         _quotient(edits),
         _quotient(outputs),
+        max(measurements[place].start_s.get(own, 0.0) for place, own in matching.items()),
         memory,
         f"{where}: no {missing} of it were timed",
         memory_reason,
@@ -306,4 +322,5 @@ def _used(measured: Measurements) -> Used:
         is_whole=measured.trial_s is not None,
         num_edits={name: sum(cost.num_applied for cost in costs) for name, costs in measured.steps.items()},
         num_outputs={name: sum(cost.num_outputs for cost in costs) for name, costs in measured.steps.items()},
+        start_s=dict(measured.start_s),
     )

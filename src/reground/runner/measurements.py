@@ -55,6 +55,8 @@ class Measurements:
         weights_bytes: Bytes of the loaded model; None where they are not known.
         working_bytes: By the same names, bytes that one edit takes as far as they can be computed.
         trial_s: Seconds a trial took, the loading of the model aside; None for a run.
+        start_s: By the same names, seconds of what a method does once, before its first edit is done; of a run they
+            are not known apart, and lie in the seconds of its steps.
     """
 
     label: str
@@ -66,6 +68,7 @@ class Measurements:
     weights_bytes: int | None = None
     working_bytes: Mapping[str, int] = field(default_factory=dict)
     trial_s: float | None = None
+    start_s: Mapping[str, float] = field(default_factory=dict)
 
     def name_of(self, recipe: Recipe, name: str) -> str | None:
         """What goes here by another name or the same, with the method and settings that ``name`` has in ``recipe``."""

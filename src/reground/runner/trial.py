@@ -20,7 +20,7 @@ from reground.runner.measurements import Measurements, StepCost, costs_of, machi
 from reground.runner.output_cache import OutputCache
 from reground.runner.plan import Workload, num_distinct, planned_part
 from reground.runner.recipe import Recipe
-from reground.runner.schedules import REFERENCE, Schedule
+from reground.runner.schedules import REFERENCE, Schedule, Step
 from reground.runner.units import units_of
 from reground.runner.versions import collect_versions
 from reground.runner.work import Job, Unit, Worker, loader_of, require_offered
@@ -63,8 +63,9 @@ def try_out(
 ) -> Measurements:
     """Do the first edits of a run as the run would, in a folder that is then removed, and say what that took.
 
-    Nothing comes from the outputs of unedited models that are kept, and nothing goes there. On the schedules with
-    chains, one chain of these edits is made.
+    Nothing comes from the outputs of unedited models or the image features that are kept, and nothing goes there. On
+    the schedules with chains, one chain of these edits is made. Before that, each method does the first edit once by
+    itself: what this takes more than it does later is what starting the method takes, and enters no other figure.
 
     Args:
         recipe: The run.
@@ -80,7 +81,7 @@ def try_out(
     planned = planned_part(recipe, workload)
     tried = planned.only(edit.id for edit in planned.edits[:num_edits])
     small = _shortened(recipe, methods, len(tried.edits))
-    loader = load or loader_of(recipe)
+    loader = load or loader_of(recipe, stores_images=False)
     model = loader()
     require_offered(small, model)
     manifest = make_manifest(
@@ -104,19 +105,25 @@ def try_out(
         others = [unit for unit in others if unit.steps[0].method in methods]
         rows: list[Row] = []
         seconds: dict[str, float] = {}
+        first_s: dict[str, float] = {}
         journal = Journal(folder)
         for unit in (*references, *others):
-            took, left = _timed(worker, unit, journal)
             method = unit.steps[0].method
+            if method != REFERENCE and method not in first_s:
+                first_s[method] = _first_edit(worker, method, tried)
+            took, left = _timed(worker, unit, journal)
             seconds[method] = seconds.get(method, 0.0) + took
             rows += left
     steps, failures = costs_of(rows)
+    num_first = len(tried.probes[tried.edits[0].id])
+    start_s: dict[str, float] = {}
     for method in steps.keys() - failures.keys():
         if method == REFERENCE:
             num_beliefs = len(steps[method]) * recipe.protocol.belief_samples
             steps[method] = (StepCost(0, None, num_distinct(tried) + num_beliefs, seconds[method], None),)
         else:
             steps[method] = _whole(steps[method], seconds[method])
+            start_s[method] = max(0.0, first_s[method] - _expected_s(steps[method], num_first))
     return Measurements(
         label=f"trial of {len(tried.edits)} edits on {recipe.model}",
         recipe=small,
@@ -126,7 +133,8 @@ def try_out(
         failures=failures,
         weights_bytes=held,
         working_bytes=working,
-        trial_s=sum(seconds.values()),
+        trial_s=sum(seconds.values()) + sum(first_s.values()),
+        start_s=start_s,
     )
 
 
@@ -161,6 +169,25 @@ def _working_bytes(recipe: Recipe, model: Model) -> Mapping[str, int]:
         if needed is not None:
             found[choice.name] = needed
     return found
+
+
+def _first_edit(worker: Worker, method: str, tried: Workload) -> float:
+    """Seconds of the first edit by itself, with all that the method does only once; its rows go nowhere."""
+    alone = Step(method, len(tried.edits), tried.edits[0])  # behind the edits that are asked about together
+    start = time.perf_counter()
+    for _ in worker.do(Unit("trial", f"{method}, first edit", (alone,))):
+        pass
+    return time.perf_counter() - start
+
+
+def _expected_s(costs: Sequence[StepCost], num_outputs: int) -> float:
+    """Seconds of one edit with so many outputs, once the method has started."""
+    edits = [(cost.edit_s, cost.num_applied) for cost in costs if cost.edit_s is not None]
+    outputs = [(cost.output_s, cost.num_outputs) for cost in costs if cost.output_s is not None]
+    return sum(
+        number * sum(seconds for seconds, _ in parts) / max(1, sum(count for _, count in parts))
+        for number, parts in ((1, edits), (num_outputs, outputs))
+    )
 
 
 def _timed(worker: Worker, unit: Unit, journal: Journal) -> tuple[float, list[Row]]:

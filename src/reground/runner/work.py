@@ -14,6 +14,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TypedDict
@@ -28,7 +29,7 @@ from reground.methods.chain import EditChain
 from reground.methods.edited import AsksTheOriginal
 from reground.methods.energy import EnergyMeter, devices_of
 from reground.methods.registry import create_config, create_editor, find_artifact, method_entry
-from reground.models.base import Model, Output, Query, StoresImages, probe_query
+from reground.models.base import Model, Output, Query, StoresImages, TriesScores, probe_query
 from reground.models.registry import load_model
 from reground.runner.chain_state import ChainStates
 from reground.runner.journal import iterate_rows
@@ -820,24 +821,32 @@ def _restored(rows: Sequence[Row], restore_s: float | None, is_restored: bool | 
     )
 
 
-def loader_of(recipe: Recipe) -> Callable[[], Model]:
-    """Loads the model a recipe names; features of its images are kept between processes."""
+def loader_of(recipe: Recipe, *, stores_images: bool = True) -> Callable[[], Model]:
+    """Loads the model a recipe names.
 
-    def load() -> Model:
-        model = load_model(recipe.model, dtype=recipe.dtype, device=recipe.device)
-        if isinstance(model, StoresImages):
-            model.store_images()
-        return model
+    Args:
+        recipe: Names it.
+        stores_images: Whether features of its images are kept between processes.
+    """
+    return partial(_load, recipe.model, recipe.dtype, recipe.device, stores_images=stores_images)
 
-    return load
+
+def _load(spec: str, dtype: str | None, device: str | None, *, stores_images: bool) -> Model:
+    model = load_model(spec, dtype=dtype, device=device)
+    if stores_images and isinstance(model, StoresImages):
+        model.store_images()
+    return model
 
 
 def require_offered(recipe: Recipe, model: Model) -> None:
     """Hold the loaded model to what its registry line declared.
 
     Raises:
+        EndpointError: It is to score, and cannot behind the prompts of this recipe.
         CapabilityError: It does not offer what a method of the recipe needs.
     """
+    if isinstance(model, TriesScores):
+        model.require_scores(is_thinking=recipe.protocol.chain_tokens != 0)
     for name in dict.fromkeys(choice.method for choice in recipe.choices):
         missing = method_entry(name).needs - model.capabilities
         if missing:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fault_server import FaultServer, Reply, completion
 from prompt_scorer import PromptScorer
@@ -14,6 +18,7 @@ from reground.edits.records import ImageRef
 from reground.errors import CapabilityError, EndpointError, InputError
 from reground.models.base import Model, Query, TargetScore
 from reground.models.endpoint.model import EndpointModel, load_endpoint_model
+from reground.models.endpoint.scores import _reads_as
 from reground.models.hf.adapter import HfModel
 from reground.models.registry import load_model, model_entry
 from reground.runner.doctor import diagnose
@@ -235,6 +240,57 @@ def test_a_server_that_ignores_the_field_is_refused_while_loading(server: FaultS
     assert "take scores=prompt_logprobs out" in caught.value.next_step
 
 
+@pytest.mark.parametrize("fault", ["opens the chain", "closes the chain", "ends the turn"])
+def test_a_server_behind_whose_prompts_nothing_can_be_scored_is_refused_while_loading(
+    server: FaultServer, scorer: PromptScorer, tiny: HfModel, fault: str
+) -> None:
+    """Only a user's turn was tried, so that a run began and each of its steps failed."""
+    if fault == "opens the chain":
+        opened = "{% if add_generation_prompt %}{{ '<think>' }}{% endif %}"
+        scorer.template = tiny.processor.chat_template + opened
+    elif fault == "closes the chain":
+        scorer.template = closing_template(tiny, "true").replace("and not enable_thinking", "and false")
+
+    def answer(request: dict[str, Any]) -> Reply:
+        if fault == "ends the turn":
+            request = {**request, "continue_final_message": False}
+        return scorer(request)
+
+    server.answer = answer
+    with pytest.raises(EndpointError, match="straight behind its prompt") as caught:
+        load_endpoint_model(f"endpoint:{server.url}#m?{SCORES}")
+    assert "--chat-template" in caught.value.next_step
+
+
+def test_a_server_that_scores_without_a_chain_alone_loads_with_a_warning(
+    load: Load, scorer: PromptScorer, tiny: HfModel, caplog: pytest.LogCaptureFixture
+) -> None:
+    scorer.template = closing_template(tiny, "true")
+    bare = WHICH.model_copy(update={"is_thinking": False})
+    assert load(SCORES).score([bare], ["kidney"])[0].num_tokens > 0
+    assert "without a chain alone" in caplog.text
+
+
+def test_little_is_kept_of_the_reply_to_a_long_prompt(load: Load, scorer: PromptScorer, server: FaultServer) -> None:
+    """What could have stood in the place of each token of the prompt crowded out answers that were paid for."""
+    sent: list[int] = []
+
+    def answer(request: dict[str, Any]) -> Reply:
+        reply = scorer(request)
+        sent.append(len(reply.content))
+        return reply
+
+    server.answer = answer
+    model = load(SCORES)
+    sent.clear()
+    query = WHICH.model_copy(update={"note": "Note: " + "a ring is new. " * 40})
+    first = model.score([query], ["kidney"])
+    assert model._cache is not None
+    assert model._cache.held_bytes < 0.1 * sum(sent)
+    assert load(SCORES).score([query], ["kidney"]) == first
+    assert server.requests == []
+
+
 def test_a_refused_reply_is_not_kept(model: EndpointModel, scorer: PromptScorer, server: FaultServer) -> None:
     server.answer = lambda request: completion("yes")
     with pytest.raises(EndpointError, match="sent no prompt_token_ids"):
@@ -260,3 +316,17 @@ def test_what_cannot_be_scored_is_refused_before_anything_is_asked(model: Endpoi
         with pytest.raises(CapabilityError, match="chain"):
             model.score([WHICH.model_copy(update=asked)], ["kidney"])
     assert server.requests == []
+
+
+@given(st.text("ab\N{REPLACEMENT CHARACTER} ", max_size=8), st.text("ab ", max_size=8))
+def test_broken_characters_stand_for_one_character_or_more(read: str, target: str) -> None:
+    pieces = ["".join(piece.split()) for piece in re.split("\N{REPLACEMENT CHARACTER}+", read)]
+    assert _reads_as(read, target) == bool(re.fullmatch(".+".join(pieces), "".join(target.split())))
+
+
+def test_many_broken_characters_are_compared_in_no_time() -> None:
+    """Each place where a piece could stand was tried with each of the others: the more repetition, the longer."""
+    start = time.perf_counter()
+    assert not _reads_as("a\N{REPLACEMENT CHARACTER}" * 5 + "b", "a" * 100)
+    assert _reads_as("a\N{REPLACEMENT CHARACTER}" * 5000, "a\u5c3f" * 5000)
+    assert time.perf_counter() - start < 1.0

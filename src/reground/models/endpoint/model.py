@@ -10,6 +10,7 @@ import base64
 import hashlib
 import io
 import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -38,8 +39,10 @@ from reground.models.endpoint.scores import (
     ASKS_FOR_IDS,
     ASKS_FOR_SCORES,
     fed_score,
+    ids_alone,
     read_fed_prompt,
     read_prompt_ids,
+    told_behind,
 )
 from reground.models.endpoint.spec import EndpointSpec, parse_spec
 from reground.models.prompts import prompt_text
@@ -50,10 +53,14 @@ ENDPOINT_CAPABILITIES: frozenset[Capability] = frozenset({"generate", "notes"})
 
 _Read = TypeVar("_Read")
 
+_log = logging.getLogger(__name__)
+
 _CACHE_FORMAT = 1
 #: What is asked once, to see that the endpoint is there and how its model marks a chain.
 _FIRST_QUESTION = "Which is larger, 2 or 3? Answer with one word."
 _FIRST_TOKENS = 256
+#: What is scored once, to see that the endpoint can.
+_FIRST_TARGET = "3 is larger"
 _ANSWER_TAGS = ("<answer>", "</answer>")
 _UNKNOWN = "unknown"
 _ASK_FOR_SCORES = (
@@ -81,19 +88,26 @@ def load_endpoint_model(spec: str) -> EndpointModel:
 
     The question shows that endpoint, key and model are there, and, unless the spec says so, how the model marks its
     chain: sent apart, between ``<think>`` and ``</think>``, closed but not opened (then the chat template opens it), or
-    not at all. A model that is to score is asked it twice: the second reply shows that log-probabilities come.
+    not at all. A model that is to score then scores a short answer to it: this shows that log-probabilities come, and
+    that the chat template writes an answer straight behind its prompt, with a chain or without one.
 
     Raises:
         InputError: The spec cannot be parsed, or the key cannot be sent.
-        EndpointError: The endpoint cannot be reached, refuses, knows no such model, or tells no log-probabilities
-            where it is to score.
+        EndpointError: The endpoint cannot be reached, refuses, knows no such model, or cannot score where it is to.
     """
     wanted = parse_spec(spec)
     cache = ReplyCache(reply_cache_path(), max_cache_bytes()) if wanted.cache else None
     first = _first_reply(wanted)
-    if wanted.scores is not None:
-        _client(wanted).post_all([_first_body(wanted, 1, ASKS_FOR_SCORES)], read=read_fed_prompt)
-    return EndpointModel(wanted, _client(wanted), _delimiters(wanted, first), cache)
+    model = EndpointModel(wanted, _client(wanted), _delimiters(wanted, first), cache)
+    try:
+        model.require_scores(is_thinking=True)
+    except EndpointError as error:
+        try:  # templates of hybrid models may let an answer be scored behind an empty chain alone
+            model.require_scores(is_thinking=False)
+        except EndpointError:
+            raise error from None
+        _log.warning("%s scores without a chain alone (protocol.chain_tokens: 0): %s", wanted.name, error.tried)
+    return model
 
 
 class EndpointModel:
@@ -113,6 +127,7 @@ class EndpointModel:
         self._client = client
         self._delimiters = delimiters
         self._cache = cache
+        self._has_scored: set[bool] = set()
 
     @property
     def info(self) -> ModelInfo:
@@ -197,12 +212,28 @@ class EndpointModel:
             }
             alone.append(self._asked({**body, **ASKS_FOR_IDS}))
             completed.append(self._asked({**body, **turn, **ASKS_FOR_SCORES}))
-        prompts = self._replies(alone, read_prompt_ids)
-        fed = self._replies(completed, read_fed_prompt)
+        prompts = self._replies(alone, read_prompt_ids, lambda _, value: ids_alone(value))
+        starts = {one.key: len(ids) for one, ids in zip(completed, prompts, strict=True)}
+        fed = self._replies(completed, read_fed_prompt, lambda key, value: told_behind(value, starts[key]))
         return [
             fed_score(ids, with_target, target, self._spec.url)
             for ids, with_target, target in zip(prompts, fed, targets, strict=True)
         ]
+
+    def require_scores(self, *, is_thinking: bool) -> None:
+        """Score one short answer, past the cache, if the spec says how scores come; what succeeded is not done again.
+
+        Args:
+            is_thinking: Whether it is to be scored where a chain may stand, or behind an empty one.
+
+        Raises:
+            EndpointError: It cannot be.
+        """
+        if self._spec.scores is None or is_thinking in self._has_scored:
+            return
+        asked = Query(question=_FIRST_QUESTION, is_thinking=is_thinking)
+        EndpointModel(self._spec, self._client, self._delimiters).score([asked], [_FIRST_TARGET])
+        self._has_scored.add(is_thinking)
 
     def fingerprint(self, queries: Sequence[Query]) -> str:
         """Nothing: a chat endpoint gives no logits.
@@ -264,12 +295,18 @@ class EndpointModel:
         content = [_CACHE_FORMAT, self._spec.url, self._spec.revision, body]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
-    def _replies(self, asked: Sequence[_Asked], read: Callable[[Any], _Read]) -> list[_Read]:
+    def _replies(
+        self,
+        asked: Sequence[_Asked],
+        read: Callable[[Any], _Read],
+        shortened: Callable[[str, Mapping[str, Any]], Mapping[str, Any]] = lambda _, value: value,
+    ) -> list[_Read]:
         """A reply to each request, in order; what is on disk, and what was asked before in the same call, is reused.
 
         Args:
             asked: The requests.
             read: What is made of the body of a reply; what it refuses is not kept.
+            shortened: What is kept of the body of the reply under a key.
         """
         found: dict[str, Mapping[str, Any]] = {}
         missing: dict[str, Mapping[str, Any]] = {}
@@ -283,7 +320,8 @@ class EndpointModel:
 
         def keep(position: int, value: Mapping[str, Any]) -> None:
             if self._cache is not None:
-                self._cache.keep(keys[position], self._client.redacted(json.dumps(value)))
+                kept = json.dumps(shortened(keys[position], value), separators=(",", ":"))
+                self._cache.keep(keys[position], self._client.redacted(kept))
 
         if missing:
             found |= zip(keys, self._client.post_all(list(missing.values()), keep, read=read), strict=True)

@@ -22,7 +22,16 @@ from reground.errors import EndpointError
 from reground.models.base import NUM_TOP_TOKENS, TargetScore
 from reground.models.ranked import RankedToken, ranked_score
 
-__all__ = ["ASKS_FOR_IDS", "ASKS_FOR_SCORES", "FedPrompt", "fed_score", "read_fed_prompt", "read_prompt_ids"]
+__all__ = [
+    "ASKS_FOR_IDS",
+    "ASKS_FOR_SCORES",
+    "FedPrompt",
+    "fed_score",
+    "ids_alone",
+    "read_fed_prompt",
+    "read_prompt_ids",
+    "told_behind",
+]
 
 #: Fields of a request whose reply tells the prompt's tokens.
 ASKS_FOR_IDS: Mapping[str, Any] = {"temperature": 0.0, "return_token_ids": True}
@@ -87,6 +96,21 @@ def read_fed_prompt(value: Any) -> FedPrompt:
     return FedPrompt(ids, places)
 
 
+def ids_alone(value: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a reply that was read, what ``read_prompt_ids`` reads: all that is worth keeping."""
+    return {"choices": [{"message": {}}], "prompt_token_ids": value["prompt_token_ids"]}
+
+
+def told_behind(value: Mapping[str, Any], start: int) -> dict[str, Any]:
+    """Of a reply that was read, what a score of the tokens from ``start`` on needs.
+
+    What could have stood in the places of the prompt's own tokens is most of a reply, and read by nobody.
+    """
+    told = value["prompt_logprobs"]
+    first = min(start, len(told))
+    return {**ids_alone(value), "prompt_logprobs": [None] * first + told[first:]}
+
+
 def fed_score(prompt_ids: Sequence[int], fed: FedPrompt, target: str, url: str) -> TargetScore:
     """The score of a target.
 
@@ -128,8 +152,19 @@ def _place(told: Mapping[str, Mapping[str, Any]]) -> dict[int, RankedToken]:
 
 def _reads_as(read: str, target: str) -> bool:
     """Whether tokens, each read by itself, make up a text: but for white space, case and broken characters."""
-    known = [re.escape(_folded(piece)) for piece in re.split(f"{_BROKEN}+", read)]
-    return re.fullmatch(".+".join(known), _folded(target)) is not None
+    first, *rest = [_folded(piece) for piece in re.split(f"{_BROKEN}+", read)]
+    wanted = _folded(target)
+    if not rest:
+        return first == wanted
+    *between, last = rest
+    # A broken character stands for at least one; each piece as far left as it goes leaves the most to the others.
+    end = len(first)
+    for piece in between:
+        found = wanted.find(piece, end + 1)
+        if found < 0:
+            return False
+        end = found + len(piece)
+    return wanted.startswith(first) and wanted.endswith(last) and end < len(wanted) - len(last)
 
 
 def _folded(text: str) -> str:

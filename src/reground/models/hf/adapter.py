@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
+from PIL import __version__ as pillow_version
 from safetensors import SafetensorError
 from torch.nn import functional
 from transformers import (
@@ -59,7 +60,7 @@ from reground.models.hf.checkpoint import (
 )
 from reground.models.hf.family import EncodedFrame, Family, TokenRow, family_of
 from reground.models.hf.image_cache import ImageCache
-from reground.models.hf.image_store import ImageStore
+from reground.models.hf.image_store import ImageStore, code_digest, device_words
 from reground.models.hf.sampling import ChainLimit, SeededSampling, sample_seed
 
 __all__ = ["CutPrompt", "HfModel", "Pass", "load_hf_model", "prompt_tokens"]
@@ -552,13 +553,16 @@ class HfModel:
                 self.info.revision,
                 self.info.dtype,
                 self.info.device,
+                [device_words(device) for device in self.devices],
                 str(getattr(config, "quantization_config", None)),
                 config._attn_implementation,
                 self.processor.image_processor.to_json_string(),
                 torch.get_num_threads(),
                 torch.__version__,
                 transformers_version,
+                pillow_version,
                 __version__,
+                code_digest(),
             ]
         )
 
