@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
 import random
 import shutil
 import signal
@@ -19,6 +20,7 @@ from scripted_world import OF_THE_MOMENT, SEEN
 
 from reground.errors import WorkerError
 from reground.evaluation.results import Summary
+from reground.models.base import Model
 from reground.runner.chain_state import STATES_FOLDER
 from reground.runner.executors.inline import InlineExecutor
 from reground.runner.executors.local import LocalExecutor
@@ -26,6 +28,7 @@ from reground.runner.journal import ROWS_FILE, STEPS_FILE, Journal, read_rows
 from reground.runner.recipe import Recipe
 from reground.runner.run import resume_run, start_run
 from reground.runner.schedules import REFERENCE, Lifelong, Sequential, chain_orders
+from reground.runner.work import loader_of
 
 LIFELONG = {"name": "lifelong", "checkpoints": [1, 2], "sample": 2, "orders": 2}
 
@@ -316,3 +319,8 @@ def test_executors_are_opened_by_name() -> None:
         open_executor("lokal", 1)
     with pytest.raises(InputError, match="at least one"):
         open_executor("local", 0)
+
+
+def test_what_loads_a_model_can_be_sent_to_another_process(world: Path) -> None:
+    load = pickle.loads(pickle.dumps(loader_of(recipe(world, methods=["none"]))))
+    assert isinstance(load(), Model)
