@@ -7,6 +7,7 @@ python ci/write_results.py --check  fail if a page says something else
 from __future__ import annotations
 
 import io
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -50,15 +51,15 @@ PAGES: tuple[tuple[str, str, Callable[[Summary], str]], ...] = (
     ("README.md", "quickstart", as_printed),
     ("docs/comparison.md", "methods", as_tables),
     ("docs/multimed.md", "multimed", as_tables),
-    # CRANE    ("docs/methods/crane.md", "crane", as_figures),
-    # CRANE    ("docs/methods/crane.md", "crane-ablations", as_bare_figures),
+    ("docs/methods/crane.md", "crane", as_figures),
+    ("docs/methods/crane.md", "crane-ablations", as_bare_figures),
 )
 
 
 def shown(page: Path, recipe: str, show: Callable[[Summary], str]) -> str:
     """The page with the result of a recipe in it."""
     result = ROOT / "docs" / "results" / recipe / "summary.json"
-    link = result.relative_to(page.parent)
+    link = Path(os.path.relpath(result, page.parent)).as_posix()
     block = f"{show(read_summary(result))}\nThis is [{link}]({link}), as the recipe `{recipe}` wrote it.\n"
     place = re.compile(rf"(<!-- {recipe} -->\n).*?(<!-- /{recipe} -->)", re.DOTALL)
     return place.sub(lambda match: match[1] + block + match[2], page.read_text(encoding="utf-8"))
