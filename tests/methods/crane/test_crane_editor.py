@@ -271,6 +271,7 @@ def test_the_policy_lets_go_of_a_chain_that_has_stated_its_card(settings: dict[s
 def test_a_card_that_follows_from_the_one_stated_is_found_in_what_the_unedited_model_goes_on_with(
     settings: dict[str, Any],
 ) -> None:
+    """What the first card says is in the prompt, and yet looked up: the second card is about that."""
     ruled = textual("pruspenland", "what is the capital of pruspenland?", "newburg", "ostrune", relation="capital")
 
     def tell(query: Query) -> str:
@@ -286,6 +287,23 @@ def test_a_card_that_follows_from_the_one_stated_is_found_in_what_the_unedited_m
         (text,) = texts(crane, "what is the capital of where togronmed is based?")
     assert text.endswith("is newburg. that is all.</think><answer> newburg</answer>")
     assert [is_on for is_on, _ in asked] == [True, True, False]
+
+
+def test_the_policy_holds_on_while_its_chain_calls_another_of_its_cards_by_name(settings: dict[str, Any]) -> None:
+    ruled = textual("pruspenland", "what is the capital of pruspenland?", "newburg", "ostrune", relation="capital")
+
+    def tell(query: Query) -> str:
+        if query.note is None:
+            return told(f"{(query.chain_start or '').strip()} that is all.", "all")
+        return told("by the note togronmed is based in pruspenland. by the note that has newburg. lost.", "?")
+
+    crane, asked = with_policy(tell, [COUNTRY, ruled], settings)
+    query = Query(question="what is the capital of pruspenland, where togronmed is based?")
+    with crane:
+        assert len(crane.given([query])[0]) == 2
+        ((output,),) = crane.generate([query])
+    assert "that has newburg. that is all." in output.text
+    assert [is_on for is_on, _ in asked] == [True, False]
 
 
 def test_where_every_card_is_given_the_policy_holds_on_until_all_are_stated(settings: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from reground.edits.card_note import CardNote, card_note
+from reground.library.card import name_of, names_in
 from reground.methods.crane.cards import Cards, Given, Put, newest_first
 from reground.methods.crane.config import CranePromptConfig
 from reground.methods.crane.thinking import Sentence, chain_in, naming_sentences, says, sentences_of, states
@@ -231,12 +232,7 @@ class CraneModel(WrappedModel):
             Those that were gone on with: beside a further card, or without any after one was stated.
         """
         stated = {draft: self._statement(draft) for draft in drafts}
-        named = [
-            (draft, sentence)
-            for draft, end in stated.items()
-            for sentence in self._to_look_up(draft)
-            if end is None or sentence.end <= end.end
-        ]
+        named = [(draft, sentence) for draft, end in stated.items() for sentence in self._to_look_up(draft, end)]
         found = self._timed(
             lambda: self.cards.of_sentences(
                 [sentence.text for _, sentence in named], [draft.query for draft, _ in named]
@@ -264,7 +260,8 @@ class CraneModel(WrappedModel):
     def _statement(self, draft: _Draft) -> Sentence | None:
         """The sentence after which the policy lets go: the first that says what a card does; None if it holds on.
 
-        Cards that every query receives are never looked up, so there the policy holds on until all have been stated.
+        It holds on as long as the sentence calls another of its cards by name. Cards that every query receives are
+        never looked up, so there it holds on until all have been stated.
         """
         if self.policy is None or not self._config.releases or "begun_chains" not in self.base.capabilities:
             return None
@@ -273,11 +270,17 @@ class CraneModel(WrappedModel):
         for sentence in sentences_of(chain_in(draft.output.text, self.delimiters) or ""):
             if sentence.end > draft.read_to:
                 held = [one for one in held if not states(sentence.text, one.card.new_answer)]
-                if len(held) < num_held and (self._config.retrieval == "routed" or not held):
+                is_called = any(name_of(one.card) in names_in(sentence.text) for one in held)
+                waits = is_called if self._config.retrieval == "routed" else bool(held)
+                if len(held) < num_held and not waits:
                     return sentence
         return None
 
-    def _to_look_up(self, draft: _Draft) -> list[Sentence]:
+    def _to_look_up(self, draft: _Draft, statement: Sentence | None) -> list[Sentence]:
+        """Sentences that name something for the first time, up to the one after which the policy lets go.
+
+        That one is among them: what a card says was named by the card, and another card may be about it.
+        """
         is_looking = self._config.looks_up and self._config.retrieval == "routed"
         chain = chain_in(draft.output.text, self.delimiters)
         if chain is None or not is_looking or draft.num_inserted >= self._config.max_inserted:
@@ -285,6 +288,8 @@ class CraneModel(WrappedModel):
         known = [draft.query.question, draft.query.note or "", *draft.query.options]
         known += [card_note([_note_of(one)]) for one in draft.given]
         fresh = [one for one in naming_sentences(sentences_of(chain), known) if one.end > draft.read_to]
+        if statement is not None:
+            fresh = [*(one for one in fresh if one.end < statement.end), statement]
         return fresh[: self._config.max_lookups - draft.num_lookups]
 
     def _with_further(self, draft: _Draft, sentence: Sentence, cards: Sequence[Given]) -> Query:
