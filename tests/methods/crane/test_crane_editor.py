@@ -186,6 +186,18 @@ def test_a_question_whose_card_is_left_is_handed_back_to_the_unedited_model(sett
         assert crane.usage.num_handed_back == 0
 
 
+@pytest.mark.parametrize("settings_of_query", [{"is_thinking": False}, {"chain_tokens": 8}])
+def test_a_question_whose_chain_is_not_read_is_handed_back_alone_as_in_a_batch(
+    settings: dict[str, Any], settings_of_query: dict[str, Any]
+) -> None:
+    query = Query(question="where is togronmed based?", **settings_of_query)
+    model = Teller(leaves_cards)
+    (plain,) = model.generate([query])
+    with edited(model, [COUNTRY], settings) as crane:
+        assert crane.generate([query]) == [plain]
+        assert crane.generate([query, Query(question="what colour is grass?")])[0] == plain
+
+
 def test_a_card_left_while_thinking_gives_back_what_stood_there_and_is_not_asked_for_again(
     settings: dict[str, Any],
 ) -> None:

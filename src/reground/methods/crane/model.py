@@ -173,10 +173,12 @@ class CraneModel(WrappedModel):
             for query, cards, written in zip(queries, given, outputs, strict=True)
         ]
         reading = [one for of_query in drafts for one in of_query if _can_be_read(one.query)]
-        while reading:
+        is_settled = False
+        while not is_settled:
             while reading:
                 reading = self._read_on(reading, max_new_tokens, temperature)
             reading = self._handed_back(drafts, ask) if self._config.hands_back else []
+            is_settled = not reading
         return [[one.output for one in of_query] for of_query in drafts]
 
     def score(self, queries: Sequence[Query], targets: Sequence[str]) -> list[TargetScore]:
