@@ -69,6 +69,7 @@ HEADLINES: tuple[tuple[str, str], ...] = (
     ("independence_image", "far"),
 )
 
+#: Metrics of a probe that expects a new answer, in the order of its measures.
 _IN_SCOPE_METRICS = (
     "tf",
     "answer",
@@ -76,24 +77,13 @@ _IN_SCOPE_METRICS = (
     "grounded",
     "illusion_gap",
     "collapse",
+    "chain_length_ratio",
     *(f"collapse_{outcome}" for outcome in COLLAPSED_OUTCOMES),
     *(label for label in LABELS if label not in ("grounded", "collapse")),
-    "chain_length_ratio",
 )
+#: What a probe of portability has after those.
 _HOP_METRICS = ("intermediate_usage", "hop_accuracy")
-#: Metrics of a probe that expects a new answer, in the order of its measures; the last are those of hops.
-_MEASURES = (
-    "tf",
-    "answer",
-    "token_f1",
-    "grounded",
-    "illusion_gap",
-    "collapse",
-    "chain_length_ratio",
-    *(f"collapse_{outcome}" for outcome in COLLAPSED_OUTCOMES),
-    *(label for label in LABELS if label not in ("grounded", "collapse")),
-    *_HOP_METRICS,
-)
+_MEASURES = (*_IN_SCOPE_METRICS, *_HOP_METRICS)
 _LOCALITY_METRICS = ("independence", "kept_correct")
 #: A level of portability: the number of hops and, where stated, where the edited fact stands among them.
 _HOP = re.compile(r"(hop([0-9]+))(?:\.(first|middle|last|composed))?")
@@ -698,7 +688,7 @@ def _labels(probe: Probe) -> _Labels:
             for level in _local_levels(probe)
             for place, metric in enumerate(_LOCALITY_METRICS)
         )
-    metrics = _MEASURES if probe.kind == "portability" else _MEASURES[: -len(_HOP_METRICS)]
+    metrics = _MEASURES if probe.kind == "portability" else _IN_SCOPE_METRICS
     return tuple(((metric, level), place) for level in _in_scope_levels(probe) for place, metric in enumerate(metrics))
 
 
