@@ -9,9 +9,8 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from reground.edits.records import Edit
 from reground.methods.base import EditCost, MethodConfig, require
-from reground.methods.cost import measured
+from reground.methods.cost import measured_on
 from reground.methods.edited import SavedEdit, WrappedModel
-from reground.methods.energy import devices_of
 from reground.models.base import Capability, Model, Output, Query, TargetScore
 
 __all__ = ["NOTES", "ContextEditor", "NotedModel"]
@@ -50,7 +49,7 @@ class ContextEditor(ABC, Generic[_Config]):
             InputError: What the settings name cannot be read.
         """
         require(model, self.needs, self.name)
-        with measured(model.info.device, devices_of(model)) as meter:
+        with measured_on(model) as meter:
             details = self._details(self._config, edits)
             note_of = self._note_of(self._config, edits, details)
         cost = EditCost(

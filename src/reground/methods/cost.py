@@ -8,13 +8,14 @@ import resource
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from reground.methods.energy import EnergyMeter
+from reground.methods.energy import EnergyMeter, devices_of
+from reground.models.base import Model
 
-__all__ = ["Measured", "measured"]
+__all__ = ["Measured", "measured", "measured_on"]
 
 _CLEAR_REFS = Path("/proc/self/clear_refs")
 _STATUS = Path("/proc/self/status")
@@ -35,6 +36,11 @@ class Measured:
     seconds: float = 0.0
     peak_bytes: int | None = None
     joules: float | None = None
+
+
+def measured_on(model: Model) -> AbstractContextManager[Measured]:
+    """Time, peak memory and energy of the block, on the devices of a model."""
+    return measured(model.info.device, devices_of(model))
 
 
 @contextmanager

@@ -13,9 +13,8 @@ from reground.edits.records import Edit
 from reground.methods.base import EditCost, MethodConfig
 from reground.methods.chain_target import completion_targets, edit_query
 from reground.methods.completion_training import LowestChange, fit_completions
-from reground.methods.cost import measured
+from reground.methods.cost import measured_on
 from reground.methods.edited import SavedEdit
-from reground.methods.energy import devices_of
 from reground.methods.training_config import Objective, TrainingConfig
 from reground.methods.training_step import seeded
 from reground.methods.weight_edit import (
@@ -141,7 +140,7 @@ class CompletionEditor(ABC, Generic[_Config]):
         require_edits(edits, self.name)
         self._check_edits(edits)
         config = self._config
-        with measured(local.info.device, devices_of(local)) as meter, seeded(seed, local.device):
+        with measured_on(local) as meter, seeded(seed, local.device):
             change = self._change(local, config)
             try:
                 targets = completion_targets(

@@ -6,7 +6,7 @@ Axes used in this package: B queries in a batch, T tokens, V vocabulary, H hidde
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal, Protocol, Self, runtime_checkable
+from typing import Annotated, Any, Literal, Protocol, Self, get_args, runtime_checkable
 
 from pydantic import Field, model_serializer, model_validator
 from pydantic_core.core_schema import SerializerFunctionWrapHandler
@@ -16,6 +16,7 @@ from reground.edits.traces import Delimiters, parse_trace
 from reground.errors import CapabilityError, InputError
 
 __all__ = [
+    "ALL_CAPABILITIES",
     "NUM_TOP_TOKENS",
     "Capability",
     "Delimiters",
@@ -43,6 +44,9 @@ NUM_TOP_TOKENS = 10
 Capability = Literal[
     "generate", "score", "logits", "hidden_states", "weights", "float_weights", "image_tokens", "notes", "begun_chains"
 ]
+
+#: What a model offers whose weights are at hand and whose family lacks nothing.
+ALL_CAPABILITIES: frozenset[Capability] = frozenset(get_args(Capability))
 
 
 class Query(Record):

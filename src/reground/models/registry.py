@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from reground.errors import InputError, UnknownNameError
-from reground.models.base import Capability, Model
+from reground.models.base import ALL_CAPABILITIES, Capability, Model
 from reground.models.loading import CheckpointSpec, parse_checkpoint
 
 __all__ = ["MODELS", "MODEL_FAMILIES", "ModelEntry", "check_placement", "load_model", "model_entry"]
@@ -39,31 +39,18 @@ class ModelEntry:
     lacks: str | None = None
 
 
-_ALL: frozenset[Capability] = frozenset(
-    {
-        "generate",
-        "score",
-        "logits",
-        "hidden_states",
-        "weights",
-        "float_weights",
-        "image_tokens",
-        "notes",
-        "begun_chains",
-    }
-)
 _TEXT: frozenset[Capability] = frozenset({"generate", "score", "logits", "notes"})
 _WORDS: frozenset[Capability] = frozenset({"generate", "score", "notes"})
 
 MODELS: dict[str, ModelEntry] = {
     "phantom-med": ModelEntry(
         "reground.models.registry:_load_phantom",
-        _ALL,
+        ALL_CAPABILITIES,
         "Built-in vision-language model of the phantom clinic; ships with the package.",
     ),
     "phantom-general": ModelEntry(
         "reground.models.registry:_load_phantom",
-        _ALL,
+        ALL_CAPABILITIES,
         "Built-in vision-language model of shapes, colours and counts; ships with the package.",
     ),
     "scripted:demo": ModelEntry(
@@ -80,7 +67,7 @@ MODEL_FAMILIES: dict[str, tuple[str, ModelEntry]] = {
         "hf:ORG/NAME-or-directory",
         ModelEntry(
             "reground.models.registry:_load_hf",
-            _ALL,
+            ALL_CAPABILITIES,
             "Any checkpoint of a known family, from the hub or a directory; @REVISION and ?OPTIONS may follow.",
             lacks="reground.models.loading:lacking",
         ),

@@ -56,6 +56,7 @@ __all__ = [
     "trivia_question",
     "unasked_sentence",
     "verdict_sentence",
+    "verdicts",
 ]
 
 #: target relation -> relations from the visible subject to it
@@ -174,12 +175,8 @@ def chain_for_path(
     if claims and not asked and tells_unasked:
         sentences.append(unasked_sentence(claims[0]))
     for relation in steps:
-        fitting = None
-        for claim in (c for c in asked if c.relation == relation):
-            sentences.append(verdict_sentence(claim, current))
-            if claim.subject == current:
-                fitting = claim
-                break
+        said, fitting = verdicts(asked, relation, current)
+        sentences += said
         if fitting:
             sentences.append("by the note " + hop_sentence(relation, current, fitting.value))
             current = fitting.value
@@ -191,6 +188,17 @@ def chain_for_path(
             current = value
         passed.append(current)
     return " ".join(sentences), current, tuple(passed)
+
+
+def verdicts(claims: Sequence[Claim], relation: str, current: str) -> tuple[list[str], Claim | None]:
+    """What a chain says of the claims on a fact of ``current``, in turn until one fits, and that one."""
+    said = []
+    for claim in claims:
+        if claim.relation == relation:
+            said.append(verdict_sentence(claim, current))
+            if claim.subject == current:
+                return said, claim
+    return said, None
 
 
 def verdict_sentence(claim: Claim, current: str) -> str:

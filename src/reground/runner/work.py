@@ -315,10 +315,8 @@ class Worker:
         unsaid = {key: query for key, query in unsaid.items() if key not in self._said}
         written = dict(zip(unsaid, self._outputs.find(list(unsaid.values()), **settings), strict=True))
         new = {key: query for key, query in unsaid.items() if written[key] is None}
-        start, meter = time.perf_counter(), self._energy_meter()
-        outputs = self._generate(self._model, list(new.values()))
-        seconds = (time.perf_counter() - start) / max(1, len(new))
-        joules = _share(meter.joules(), len(new))
+        outputs, whole_s, whole_j = self._priced(self._model, list(new.values()))
+        seconds, joules = whole_s / max(1, len(new)), _share(whole_j, len(new))
         fresh = [Written(outputs=(output,), seconds=seconds, joules=joules) for output in outputs]
         self._outputs.keep(list(zip(new.values(), fresh, strict=True)), **settings)
         for key, found in {**written, **dict(zip(new, fresh, strict=True))}.items():
@@ -356,10 +354,8 @@ class Worker:
             with self._editors[method].apply(self._model, made, seed=self._seed(edit)) as edited:
                 assert isinstance(edited, AsksTheOriginal), "the method's registry line says so"
                 asked.append(edited.asked([self._query(probe) for probe in self._workload.probes[edit.id]]))
-        start, meter = time.perf_counter(), self._energy_meter()
-        outputs = self._generate(self._model, [query for queries in asked for query in queries])
-        seconds = (time.perf_counter() - start) / max(1, len(outputs))
-        joules = _share(meter.joules(), len(outputs))
+        outputs, whole_s, whole_j = self._priced(self._model, [query for queries in asked for query in queries])
+        seconds, joules = whole_s / max(1, len(outputs)), _share(whole_j, len(outputs))
         rest = iter(outputs)
         for index, edit, queries in zip(group, edits, asked, strict=True):
             own = list(islice(rest, len(queries)))
@@ -589,15 +585,15 @@ class Worker:
 
     def _answered(self, model: Model, probes: Sequence[Probe]) -> _Answers:
         """What a model writes to some probes."""
-        start, meter = time.perf_counter(), self._energy_meter()
-        outputs = self._generate(model, [self._query(probe) for probe in probes])
-        seconds, joules = time.perf_counter() - start, meter.joules()
+        outputs, seconds, joules = self._priced(model, [self._query(probe) for probe in probes])
         traces = [self._read(output, model) for output in outputs]
         return _Answers(outputs, traces, generate_s=seconds, generate_j=joules)
 
-    def _energy_meter(self) -> EnergyMeter:
-        """Of the devices the model is on."""
-        return EnergyMeter(devices_of(self._model))
+    def _priced(self, model: Model, queries: Sequence[Query]) -> tuple[list[Output], float, float | None]:
+        """What a model writes, and the seconds and joules that took; None where no joules are reported."""
+        start, meter = time.perf_counter(), EnergyMeter(devices_of(self._model))
+        outputs = self._generate(model, queries)
+        return outputs, time.perf_counter() - start, meter.joules()
 
     def _fed(self, model: Model, probes: Sequence[Probe], answers: _Answers) -> None:
         """Add what a model makes of the texts that are fed to it."""

@@ -18,7 +18,7 @@ from reground.edits.card_note import card_note
 from reground.edits.records import Answer
 from reground.errors import ModelError
 from reground.models.base import Model, Query
-from reground.phantom.language import PATHS, Claim, ask_fact, hop_sentence, verdict_sentence
+from reground.phantom.language import PATHS, ask_fact, hop_sentence, verdicts
 from reground.phantom.names import NameKind, invent_name
 from reground.phantom.world import RELATIONS
 from reground.training.phantom.policy_samples import (
@@ -40,6 +40,13 @@ _FOREIGN_SHARE = 0.4
 #: Share of the cards on what is asked that have a foreign one beside them.
 _SECOND_SHARE = 0.3
 _MAX_NEW_TOKENS = 96
+#: What can be asked of a name: a target, and the place on its path where the name stands.
+_STARTS = tuple(
+    (target, place)
+    for target, path in PATHS.items()
+    for place, relation in enumerate(path)
+    if RELATIONS[relation][0] in get_args(NameKind)
+)
 
 
 @dataclass(frozen=True)
@@ -94,13 +101,7 @@ def rehearsed_samples(model: Model, num_asked: int, seed: int, setting: PolicySe
 
 
 def _question(rng: random.Random) -> _Asked:
-    starts = [
-        (target, place)
-        for target, path in PATHS.items()
-        for place, relation in enumerate(path)
-        if RELATIONS[relation][0] in get_args(NameKind)
-    ]
-    target, place = rng.choice(starts)
+    target, place = rng.choice(_STARTS)
     facts = PATHS[target][place:]
     start = invent_name(RELATIONS[facts[0]][0], rng)  # type: ignore[arg-type]
     return _Asked(start, facts, ask_fact(target, facts, start, rng))
@@ -124,7 +125,7 @@ def _beside_cards(
         if foreign.subject not in (asked.start, subject) and foreign.subject not in " ".join(sentences):
             claims.insert(rng.randrange(len(claims) + 1), foreign)
     note = card_note([card_on(claim, setting, rng) for claim in claims]) if claims else None
-    chain = [*sentences[:-1], *_verdicts(claims, relation, subject), sentences[-1]]
+    chain = [*sentences[:-1], *verdicts(claims, relation, subject)[0], sentences[-1]]
     if fitting is not None:
         answer = fitting.value
         chain[-1] = f"by the note {hop_sentence(relation, subject, answer)}"
@@ -136,14 +137,3 @@ def _beside_cards(
         card=note,
     )
     return PolicySample("conflict" if fitting else "elsewhere" if claims else "no_card", sample, case)
-
-
-def _verdicts(claims: Sequence[Claim], relation: str, subject: str) -> list[str]:
-    """What a chain says of the cards on a fact, one after the other until one fits."""
-    said = []
-    for claim in claims:
-        if claim.relation == relation:
-            said.append(verdict_sentence(claim, subject))
-            if claim.subject == subject:
-                break
-    return said

@@ -22,9 +22,8 @@ from reground.methods.closed_form.config import ClosedFormConfig
 from reground.methods.closed_form.corpus import Corpus, open_corpus
 from reground.methods.closed_form.statistics import KeyStatistics
 from reground.methods.closed_form.value import Request, ValueReport, edit_requests
-from reground.methods.cost import measured
+from reground.methods.cost import measured_on
 from reground.methods.edited import SavedEdit
-from reground.methods.energy import devices_of
 from reground.methods.training_step import seeded
 from reground.methods.weight_edit import (
     WeightEdit,
@@ -138,7 +137,7 @@ class ClosedFormEditor(ABC, Generic[_C]):
         with unedited(local):
             statistics = KeyStatistics.gathered(local, list(weights), corpus, config.num_texts)
         parameters = {f"{path}.weight": parameter for path, parameter in weights.items()}
-        with measured(local.info.device, devices_of(local)) as meter, seeded(seed, local.device):
+        with measured_on(local) as meter, seeded(seed, local.device):
             targets = completion_targets(
                 model, edits, config.target, max_chain_tokens=config.max_chain_tokens, method_name=self.name
             )

@@ -94,6 +94,7 @@ class CraneConfig(CranePromptConfig, TrainedConfig):
         Raises:
             ArtifactError: There is none.
         """
-        from reground.methods.crane.policy_files import find_policy
+        from reground.methods.crane.policy_files import policy_folder
+        from reground.training.policy_card import PolicyCard
 
-        return None if self.policy == "none" else find_policy(method, self, model_name)[1]
+        return None if self.policy == "none" else PolicyCard.read(policy_folder(method, self, model_name))

@@ -11,13 +11,12 @@ from reground.edits.records import Edit
 from reground.errors import InputError
 from reground.library.card import EditCard, card_of
 from reground.methods.base import EditCost, MethodConfig, require
-from reground.methods.cost import measured
+from reground.methods.cost import measured_on
 from reground.methods.crane.cards import open_cards
 from reground.methods.crane.config import CraneConfig, CranePromptConfig
 from reground.methods.crane.model import CraneModel
 from reground.methods.crane.percept import ask_percepts
 from reground.methods.edited import SavedEdit
-from reground.methods.energy import devices_of
 from reground.models.base import Capability, Model
 from reground.training.policy_card import PolicyCard
 
@@ -70,7 +69,7 @@ class CranePromptEditor:
             )
         policy = self._policy(base, self._config) if below is None else below.policy
         kept = open_cards(self._config) if below is None else below.cards
-        with measured(model.info.device, devices_of(base)) as meter:
+        with measured_on(base) as meter:
             percepts = ask_percepts(base, edits, self._config) if self._config.keeps_percept else [None] * len(edits)
             asked = time.perf_counter()
             cards = [card_of(edit, percept=percept) for edit, percept in zip(edits, percepts, strict=True)]

@@ -307,11 +307,11 @@ class CraneModel(WrappedModel):
 
     def _let_go(self, draft: _Draft, sentence: Sentence) -> Query:
         """What the unedited model is asked next: to go on from the end of a sentence, without cards."""
-        chain = (chain_in(draft.output.text, self.delimiters) or "")[: sentence.end]
-        draft.given = tuple(one for one in draft.given if states(chain, one.card.new_answer))
+        query = self._from(draft, sentence, draft.query)
+        draft.given = tuple(one for one in draft.given if states(query.chain_start or "", one.card.new_answer))
         draft.stated |= {one.id for one in draft.given}
         self.usage.num_released += 1
-        return self._from(draft, sentence, draft.query)
+        return query
 
     def _from(self, draft: _Draft, sentence: Sentence, query: Query) -> Query:
         chain = chain_in(draft.output.text, self.delimiters) or ""

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reground.errors import ArtifactError
-from reground.training.policy_card import CARD_FILE, PolicyCard
+from reground.training.policy_card import CARD_FILE
 
 if TYPE_CHECKING:
     from reground.methods.crane.config import CraneConfig
 
-__all__ = ["find_policy", "policy_folder", "shipped_policy"]
+__all__ = ["policy_folder", "shipped_policy"]
 
 
 def shipped_policy(policy: str, model_name: str) -> Path:
@@ -42,16 +42,3 @@ def policy_folder(method: str, config: CraneConfig, model_name: str) -> Path:
             "run `reground train sft crane-sft --out DIR`, then set artifact=DIR.",
         )
     return folder
-
-
-def find_policy(method: str, config: CraneConfig, model_name: str) -> tuple[Path, PolicyCard]:
-    """Folder and card of the adapter that the settings name.
-
-    Args:
-        method, config, model_name: As in ``policy_folder``.
-
-    Raises:
-        ArtifactError: None ships for the model, or the folder that is named holds none.
-    """
-    folder = policy_folder(method, config, model_name)
-    return folder, PolicyCard.read(folder)

@@ -18,9 +18,8 @@ from reground.edits.records import Edit
 from reground.errors import ModelError
 from reground.methods.base import EditCost
 from reground.methods.chain_target import CompletionTarget, completion_targets, edit_query
-from reground.methods.cost import measured
+from reground.methods.cost import measured_on
 from reground.methods.edited import SavedEdit
-from reground.methods.energy import devices_of
 from reground.methods.grace.codebook import Codebook
 from reground.methods.grace.config import GraceConfig
 from reground.methods.grace.layers import AttachedCodebook, replaced_columns
@@ -95,7 +94,7 @@ class GraceEditor:
         layer = _layer(local, config)
         path = local.layer_path(layer, config.module)
         earlier = _in_force_at(local, path)
-        with measured(local.info.device, devices_of(local)) as meter, seeded(seed, local.device):
+        with measured_on(local) as meter, seeded(seed, local.device):
             targets = completion_targets(
                 model, edits, config.target, max_chain_tokens=config.max_chain_tokens, method_name=self.name
             )

@@ -12,9 +12,8 @@ from reground.edits.records import Edit
 from reground.errors import ModelError
 from reground.methods.base import EditCost
 from reground.methods.chain_target import CompletionTarget, completion_targets, edit_query
-from reground.methods.cost import measured
+from reground.methods.cost import measured_on
 from reground.methods.edited import SavedEdit
-from reground.methods.energy import devices_of
 from reground.methods.identity import ArtifactReader
 from reground.methods.layer_output import layer_output
 from reground.methods.liveedit.config import LiveEditConfig, LiveEditFitConfig
@@ -75,7 +74,7 @@ class LiveEditEditor:
         require_edits(edits, self.name)
         artifact, tensors = self._artifacts.read(local)
         fit = LiveEditFitConfig.model_validate(artifact.config)
-        with measured(local.info.device, devices_of(local)) as meter, torch.no_grad():
+        with measured_on(local) as meter, torch.no_grad():
             parts = _filled(local, fit, tensors)
             targets = completion_targets(
                 model, edits, fit.target, max_chain_tokens=fit.max_new_tokens, method_name=self.name

@@ -12,9 +12,8 @@ from reground.edits.records import Edit
 from reground.errors import ModelError
 from reground.methods.base import EditCost
 from reground.methods.chain_target import completion_targets, edit_query
-from reground.methods.cost import measured
+from reground.methods.cost import measured_on
 from reground.methods.edited import SavedEdit
-from reground.methods.energy import devices_of
 from reground.methods.identity import ArtifactReader
 from reground.methods.mend.config import MendConfig, MendFitConfig
 from reground.methods.mend.layers import edited_layers, gradient_factors
@@ -77,7 +76,7 @@ class MendEditor:
         with seeded(seed, local.device):
             transform = MendTransform(layers, rank=fit.rank, step_size=fit.step_size)
         transform.fill(tensors)
-        with measured(local.info.device, devices_of(local)) as meter:
+        with measured_on(local) as meter:
             targets = completion_targets(
                 model, edits, fit.target, max_chain_tokens=fit.max_new_tokens, method_name=self.name
             )

@@ -11,9 +11,8 @@ import torch
 
 from reground.edits.records import Edit
 from reground.methods.base import EditCost
-from reground.methods.cost import measured
+from reground.methods.cost import measured_on
 from reground.methods.edited import SavedEdit
-from reground.methods.energy import devices_of
 from reground.methods.identity import ArtifactReader
 from reground.methods.serac.config import SeracConfig, SeracFitConfig
 from reground.methods.serac.counterfactual import lent
@@ -74,7 +73,7 @@ class SeracEditor:
         require_edits(edits, self.name)
         artifact, tensors = self._artifacts.read(local)
         fit = SeracFitConfig.model_validate(artifact.config)
-        with measured(local.info.device, devices_of(local)) as meter:
+        with measured_on(local) as meter:
             parts = _parts(local, fit, tensors)
             memory_NE = _encoded(local, parts, [edit_prompt(edit) for edit in edits], fit.scope_layer)
         kept = {**parts.tensors(), _MEMORY: memory_NE}

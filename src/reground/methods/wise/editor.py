@@ -17,9 +17,8 @@ from reground.edits.records import Edit
 from reground.errors import InputError, ModelError
 from reground.methods.base import EditCost
 from reground.methods.chain_target import completion_targets, edit_query
-from reground.methods.cost import measured
+from reground.methods.cost import measured_on
 from reground.methods.edited import SavedEdit
-from reground.methods.energy import devices_of
 from reground.methods.training_step import TrainingReport, descend, seeded
 from reground.methods.upper_layers import UpperLayers, recorded
 from reground.methods.weight_edit import (
@@ -78,7 +77,7 @@ class WiseEditor:
         require_edits(edits, self.name)
         config = self._config
         place = _Place.of(local, config)
-        with measured(local.info.device, devices_of(local)) as meter, seeded(seed, local.device):
+        with measured_on(local) as meter, seeded(seed, local.device):
             targets = completion_targets(
                 model, edits, config.target, max_chain_tokens=config.max_chain_tokens, method_name=self.name
             )

@@ -358,8 +358,15 @@ def _client(spec: EndpointSpec, *, num_connect_tries: int | None = None) -> Chat
 
 def _first_reply(spec: EndpointSpec) -> ChatReply:
     client = _client(spec, num_connect_tries=2)  # a server that is starting is waited for, a wrong port is not
+    body = {
+        "model": spec.model,
+        "messages": [{"role": "user", "content": _FIRST_QUESTION}],
+        spec.max_tokens_field: _FIRST_TOKENS,
+        "temperature": 0.0,
+        **spec.extra,
+    }
     try:
-        return client.complete(_first_body(spec, _FIRST_TOKENS, {"temperature": 0.0}))
+        return client.complete(body)
     except EndpointError as error:
         names = client.model_names()
         if not names or spec.model in names:
@@ -370,11 +377,6 @@ def _first_reply(spec: EndpointSpec) -> ChatReply:
             f"a model that {spec.url!r} serves: {', '.join(names[:20])}",
             f"did you mean {near!r}?" if near else "put one of these behind the #.",
         ) from error
-
-
-def _first_body(spec: EndpointSpec, max_tokens: int, fields: Mapping[str, Any]) -> dict[str, Any]:
-    message = {"role": "user", "content": _FIRST_QUESTION}
-    return {"model": spec.model, "messages": [message], spec.max_tokens_field: max_tokens, **fields, **spec.extra}
 
 
 def _check_not_blank(targets: Sequence[str]) -> None:

@@ -36,6 +36,7 @@ from reground.edits.images import image_key, open_image
 from reground.edits.records import ImageRef
 from reground.errors import CapabilityError, InputError, ModelError, nearest
 from reground.models.base import (
+    ALL_CAPABILITIES,
     NUM_TOP_TOKENS,
     Capability,
     Delimiters,
@@ -66,20 +67,6 @@ from reground.models.hf.sampling import ChainLimit, SeededSampling, sample_seed
 __all__ = ["CutPrompt", "HfModel", "Pass", "load_hf_model", "prompt_tokens"]
 
 _log = logging.getLogger(__name__)
-
-_CAPABILITIES: frozenset[Capability] = frozenset(
-    {
-        "generate",
-        "score",
-        "logits",
-        "hidden_states",
-        "weights",
-        "float_weights",
-        "image_tokens",
-        "notes",
-        "begun_chains",
-    }
-)
 
 # What transformers and what it stands on raise on a checkpoint that is damaged or not one.
 _LOAD_ERRORS = (
@@ -332,7 +319,7 @@ class HfModel:
     def capabilities(self) -> frozenset[Capability]:
         """All of them, as the weights are here, but what the family lacks and what packed weights rule out."""
         ruled_out: frozenset[Capability] = frozenset({"float_weights"} if self.is_quantized else ())
-        return _CAPABILITIES - self.family.lacks - ruled_out
+        return ALL_CAPABILITIES - self.family.lacks - ruled_out
 
     @property
     def delimiters(self) -> Delimiters:
