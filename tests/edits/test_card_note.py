@@ -18,6 +18,12 @@ def test_cards_stand_in_the_order_given_and_a_card_without_percept_has_no_such_l
     )
 
 
+def test_a_card_that_is_called_says_so_before_what_is_new() -> None:
+    called = CardNote("A ring must be read as ostrulia.", "ostrulia", is_called=True)
+    assert card_note([called]).splitlines()[2:4] == ["called by name: yes", "new answer: ostrulia"]
+    assert "called" not in card_note([VISUAL, TEXTUAL])
+
+
 def test_no_card_is_no_note_whatever_the_instruction() -> None:
     assert card_note([]) == ""
     assert card_note([], "Read the cards.") == ""

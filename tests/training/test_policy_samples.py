@@ -144,3 +144,26 @@ def test_some_device_cards_can_be_told_by_their_percept_alone() -> None:
                 assert f"known as {device}" not in (one.sample.note or "")
                 found += 1
     assert found
+
+
+def cards_of(one: PolicySample) -> list[str]:
+    return (one.sample.note or "").split("[card]")[1:]
+
+
+def test_cards_say_that_they_are_called_in_a_share_of_samples_and_only_what_is_named() -> None:
+    """Question or right chain names it, apart from where the chain repeats what it read on a card."""
+    share = {
+        kind: sum("called by name" in texts(one) for one in drawn(kind)) / len(drawn(kind)) for kind in POLICY_KINDS
+    }
+    assert 0.4 < share["conflict"] < 0.7
+    assert share["no_card"] == 0
+    assert share["look_alike"] < 0.1
+    never = PolicySetting(styles=False, called_share=0)
+    assert not any("called by name" in texts(policy_sample(5, index, never)) for index in range(200))
+    for one in drawn("conflict") + drawn("other_question") + drawn("look_alike"):
+        own = [sentence for sentence in one.sample.chain.split(". ") if "the note gives" not in sentence]
+        read = f"{one.sample.question}. {'. '.join(own)}"
+        for card in cards_of(one):
+            seen = re.search(r"made for: the image shows (.*)\.", card)
+            if "called by name" in card and seen:
+                assert seen[1] in read, (card, read)

@@ -17,11 +17,13 @@ class CardNote:
         new_answer: What holds from now on.
         percept: What the unedited model says it sees in the image the card was made for; None for a card without an
             image, or where it is not to be told.
+        is_called: Whether to say that question or chain calls the card by its name.
     """
 
     statement: str
     new_answer: str
     percept: str | None = None
+    is_called: bool = False
 
 
 def card_note(cards: Sequence[CardNote], instruction: str | None = None) -> str:
@@ -50,4 +52,6 @@ def _text(card: CardNote) -> str:
     lines = ["[card]", f"states: {card.statement}"]
     if card.percept is not None:
         lines.append(f"made for: {card.percept}")
+    if card.is_called:
+        lines.append("called by name: yes")
     return "\n".join([*lines, f"new answer: {card.new_answer}", "[end of card]"])

@@ -25,7 +25,7 @@ class PolicyRecipe(Record):
         gradient_limit: Norm to which the gradient of a step is cut.
         seed: Of samples, first values and order.
         images_per_subject: Images of each finding and device in the training's pool.
-        invented_share, percept_share, strange_share: See ``PolicySetting``.
+        invented_share, percept_share, strange_share, called_share: See ``PolicySetting``.
         kinds: How often each kind of sample comes.
         save_every: Steps between two checkpoints.
         log_every: Steps between two lines of the curve.
@@ -43,6 +43,7 @@ class PolicyRecipe(Record):
     invented_share: float = Field(default=0.8, ge=0, le=1)
     percept_share: float = Field(default=0.9, ge=0, le=1)
     strange_share: float = Field(default=0.15, ge=0, le=1)
+    called_share: float = Field(default=0.6, ge=0, le=1)
     kinds: dict[PolicyKind, Annotated[float, Field(ge=0)]] = Field(default_factory=lambda: dict(POLICY_KINDS))
     save_every: int = Field(default=200, ge=1)
     log_every: int = Field(default=20, ge=1)
@@ -96,6 +97,7 @@ def training_setting(recipe: PolicyRecipe, *, always_thinks: bool = False) -> Po
         invented_share=recipe.invented_share,
         percept_share=recipe.percept_share,
         strange_share=recipe.strange_share,
+        called_share=recipe.called_share,
         always_thinks=always_thinks,
         kinds=recipe.kinds,
     )

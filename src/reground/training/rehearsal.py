@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import get_args
 
-from reground.edits.card_note import card_note
 from reground.edits.records import Answer
 from reground.errors import ModelError
 from reground.models.base import Model, Query
@@ -24,6 +23,7 @@ from reground.phantom.world import RELATIONS
 from reground.training.phantom.policy_samples import (
     PolicySample,
     PolicySetting,
+    called_note,
     card_on,
     changed_claim,
     foreign_claim,
@@ -124,12 +124,14 @@ def _beside_cards(
         foreign = foreign_claim(asked.facts, subject, setting, rng)
         if foreign.subject not in (asked.start, subject) and foreign.subject not in " ".join(sentences):
             claims.insert(rng.randrange(len(claims) + 1), foreign)
-    note = card_note([card_on(claim, setting, rng) for claim in claims]) if claims else None
-    chain = [*sentences[:-1], *verdicts(claims, relation, subject)[0], sentences[-1]]
+    told = [*sentences[:-1], *verdicts(claims, relation, subject)[0], sentences[-1]]
     if fitting is not None:
         answer = fitting.value
-        chain[-1] = f"by the note {hop_sentence(relation, subject, answer)}"
-    sample = Sample("policy", asked.question, " ".join(chain), answer, note=note, num_hops=len(sentences))
+        told[-1] = f"by the note {hop_sentence(relation, subject, answer)}"
+    chain = " ".join(told)
+    cards = [card_on(claim, setting, rng) for claim in claims]
+    note = called_note(cards, claims, asked.question, chain, setting, rng) if claims else None
+    sample = Sample("policy", asked.question, chain, answer, note=note, num_hops=len(sentences))
     case = RoutingCase(
         expected=Answer(text=answer),
         applies=fitting is not None,

@@ -329,6 +329,54 @@ def test_where_every_card_is_given_the_policy_holds_on_until_all_are_stated(sett
     assert [is_on for is_on, _ in asked] == [True, False]
 
 
+def test_a_card_says_so_where_the_question_calls_it_by_name(settings: dict[str, Any]) -> None:
+    query = Query(question="where is togronmed based?")
+    crane, asked = with_policy(forgets, [COUNTRY], settings)
+    with crane:
+        crane.generate([query])
+        crane.score([query], ["valmia"])
+    assert "called by name: yes" in (asked[0][1].note or "")
+    for left_out in ({"tells_called": False}, None):
+        crane, asked = with_policy(forgets, [COUNTRY], {**settings, **(left_out or {})})
+        crane.policy = crane.policy if left_out else None
+        with crane:
+            crane.generate([query])
+        assert "called" not in (asked[0][1].note or "made for"), "nobody who reads it was taught to"
+
+
+def leaves_until_told(query: Query) -> str:
+    """Comes to the name of a card, and follows the card only if that says that it is called by name."""
+    start = query.chain_start or "the device is lorvexcore. lorvexcore is made by togronmed."
+    if query.note is None:
+        return told(f"{start} that is all.", "all")
+    if "called by name: yes" in query.note:
+        return told(f"{start} by the note togronmed is based in pruspenland.", "pruspenland")
+    return told(f"{start} the note is on togronmed: it differs. togronmed is based in valmia.", "valmia")
+
+
+def test_a_chain_that_calls_a_card_by_name_and_leaves_it_is_told_so(settings: dict[str, Any]) -> None:
+    crane, asked = with_policy(leaves_until_told, [COUNTRY], {**settings, "abstains": False, "calibration": None})
+    with crane:
+        ((output,),) = crane.generate([Query(question="where does this device come from?")])
+    assert output.text.endswith("pruspenland. that is all.</think><answer> all</answer>")
+    starts = [asked_for.chain_start for _, asked_for in asked]
+    assert starts[:2] == [None, " the device is lorvexcore. lorvexcore is made by togronmed."]
+    assert [is_on for is_on, _ in asked] == [True, True, False]
+    assert (crane.usage.num_called, crane.usage.num_inserted) == (1, 0)
+
+
+def test_a_chain_that_follows_a_card_is_not_told_what_it_knows(settings: dict[str, Any]) -> None:
+    def follows(query: Query) -> str:
+        start = query.chain_start or "the device is made by togronmed."
+        return told(f"{start} by the note togronmed is based in pruspenland.", "pruspenland")
+
+    crane, asked = with_policy(follows, [COUNTRY], {**settings, "abstains": False, "calibration": None})
+    with crane:
+        crane.generate([Query(question="where does this device come from?")])
+    assert [is_on for is_on, _ in asked] == [True, False], "asked once, and let go"
+    assert crane.usage.num_called == 0
+
+
 def test_insertions_are_bounded(settings: dict[str, Any]) -> None:
     """A model that names one card's subject after another would otherwise be asked for ever."""
     names = ["alphamed", "betacorp", "gammatec", "deltamed"]

@@ -36,6 +36,8 @@ class CranePromptConfig(MethodConfig):
         looks_up: Whether sentences of the chain are looked up as it is written.
         max_lookups: Sentences of a chain that are looked up at most.
         max_inserted: Times a chain is gone on with beside further cards, at most.
+        tells_called: Whether a card says so where question or chain calls it by its name; without a policy this does
+            nothing.
         releases: Whether the policy lets go of a chain that has said what a card does, so that the unedited model goes
             on with it; without a policy this does nothing.
         hands_back: Whether a question whose output says what none of its cards does is answered by the unedited model.
@@ -55,6 +57,7 @@ class CranePromptConfig(MethodConfig):
     looks_up: bool = True
     max_lookups: int = Field(default=8, ge=1)
     max_inserted: int = Field(default=2, ge=1)
+    tells_called: bool = True
     releases: bool = True
     hands_back: bool = True
     instruction: _Name | None = None

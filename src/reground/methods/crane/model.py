@@ -13,7 +13,7 @@ from reground.edits.card_note import CardNote, card_note
 from reground.library.card import name_of, names_in
 from reground.methods.crane.cards import Cards, Given, Put, newest_first
 from reground.methods.crane.config import CranePromptConfig
-from reground.methods.crane.thinking import Sentence, chain_in, naming_sentences, says, sentences_of, states
+from reground.methods.crane.thinking import Sentence, calls, chain_in, naming_sentences, says, sentences_of, states
 from reground.methods.edited import SavedEdit, WrappedModel
 from reground.models.base import Capability, Model, Output, Query, TargetScore
 
@@ -35,6 +35,7 @@ class Usage:
         num_given: Of these, the ones that received a card before they were answered.
         num_lookups: Sentences of chains that were looked up.
         num_inserted: Cards inserted into chains.
+        num_called: Times a chain was gone on with because it calls a card by name and had passed it over.
         num_released: Times the unedited model went on with a chain that had said what a card does.
         num_handed_back: Outputs that said what none of their cards does, so that the unedited model answered.
         routing_s: Seconds of routing queries and looking up sentences.
@@ -45,6 +46,7 @@ class Usage:
     num_given: int = 0
     num_lookups: int = 0
     num_inserted: int = 0
+    num_called: int = 0
     num_released: int = 0
     num_handed_back: int = 0
     routing_s: float = 0.0
@@ -62,6 +64,7 @@ class _Draft:
         seed: Of its sample.
         plain: What the unedited model wrote; None as long as it was not asked.
         refused: Ids of cards that the chain was given and left.
+        called: Ids of the given cards of which it was told that question or chain calls them by name.
         stated: Ids of cards after which the policy has let go of the chain.
         read_to: How much of the chain has been looked up.
         num_lookups: So far in this chain.
@@ -74,6 +77,7 @@ class _Draft:
     seed: int
     plain: Output | None = None
     refused: frozenset[str] = frozenset()
+    called: frozenset[str] = frozenset()
     stated: frozenset[str] = frozenset()
     read_to: int = 0
     num_lookups: int = 0
@@ -167,7 +171,14 @@ class CraneModel(WrappedModel):
             return outputs
         drafts = [
             [
-                _Draft(query, cards, output, seed + sample, None if cards else output)
+                _Draft(
+                    query,
+                    cards,
+                    output,
+                    seed + sample,
+                    plain=None if cards else output,
+                    called=self._called(query, cards),
+                )
                 for sample, output in enumerate(written)
             ]
             for query, cards, written in zip(queries, given, outputs, strict=True)
@@ -219,10 +230,24 @@ class CraneModel(WrappedModel):
     def _in_force(self, *, is_on: bool) -> Any:
         return self.policy.in_force() if is_on and self.policy is not None else nullcontext()
 
-    def _with_cards(self, query: Query, given: Sequence[Given]) -> Query:
+    def _called(self, query: Query, given: Sequence[Given], chain: str = "") -> frozenset[str]:
+        """Ids of the cards that the question, or the chain so far, calls by name and that are to say so."""
+        if self.policy is None or not self._config.tells_called:
+            return frozenset()
+        in_question = names_in(query.question)
+        sentences = [sentence.text for sentence in sentences_of(chain)]
+        told = [one.card.new_answer for one in given]
+        return frozenset(
+            one.id
+            for one in given
+            if name_of(one.card) in in_question or any(calls(text, name_of(one.card), told) for text in sentences)
+        )
+
+    def _with_cards(self, query: Query, given: Sequence[Given], chain: str = "") -> Query:
         if not given:
             return query
-        note = card_note([_note_of(one) for one in given], self._config.instruction)
+        called = self._called(query, given, chain)
+        note = card_note([_note_of(one, is_called=one.id in called) for one in given], self._config.instruction)
         return query.model_copy(update={"note": f"{note}\n{query.note}" if query.note else note})
 
     # Retrieval while thinking.
@@ -231,10 +256,16 @@ class CraneModel(WrappedModel):
         """Look up what the drafts name since they were last read, and see what they say of their cards.
 
         Returns:
-            Those that were gone on with: beside a further card, or without any after one was stated.
+            Those that were gone on with: beside a further card or one that now says that it is called by name, or
+            without any after one was stated.
         """
         stated = {draft: self._statement(draft) for draft in drafts}
-        named = [(draft, sentence) for draft, end in stated.items() for sentence in self._to_look_up(draft, end)]
+        passed_over = {draft: self._passed_over(draft, end) for draft, end in stated.items()}
+        named = [
+            (draft, sentence)
+            for draft, end in stated.items()
+            for sentence in self._to_look_up(draft, end, passed_over[draft])
+        ]
         found = self._timed(
             lambda: self.cards.of_sentences(
                 [sentence.text for _, sentence in named], [draft.query for draft, _ in named]
@@ -249,6 +280,10 @@ class CraneModel(WrappedModel):
                 inserted[draft] = (sentence, fresh)
             if draft not in inserted or inserted[draft][0] is sentence:
                 draft.num_lookups += 1
+        for draft, call in passed_over.items():
+            if call is not None and (draft not in inserted or call.end < inserted[draft][0].end):
+                inserted[draft] = (call, [])
+                self.usage.num_called += 1
         released = {draft: end for draft, end in stated.items() if end is not None and draft not in inserted}
         start = time.perf_counter()
         beside = [self._with_further(draft, *further) for draft, further in inserted.items()]
@@ -278,10 +313,32 @@ class CraneModel(WrappedModel):
                     return sentence
         return None
 
-    def _to_look_up(self, draft: _Draft, statement: Sentence | None) -> list[Sentence]:
-        """Sentences that name something for the first time, up to the one after which the policy lets go.
+    def _passed_over(self, draft: _Draft, statement: Sentence | None) -> Sentence | None:
+        """The first sentence that calls a card which was not told so and which the chain goes on to leave.
 
-        That one is among them: what a card says was named by the card, and another card may be about it.
+        Args:
+            draft: The chain.
+            statement: Where the policy lets go, if it does; what comes after does not count.
+        """
+        if self.policy is None or not self._config.tells_called:
+            return None
+        chain = chain_in(draft.output.text, self.delimiters) or ""
+        sentences = [one for one in sentences_of(chain) if statement is None or one.end <= statement.end]
+        told = [one.card.new_answer for one in draft.given]
+        left = [
+            one
+            for one in draft.given
+            if one.id not in draft.called | draft.stated
+            and not any(states(sentence.text, one.card.new_answer) for sentence in sentences)
+        ]
+        fresh = [sentence for sentence in sentences if sentence.end > draft.read_to and sentence != statement]
+        return next((one for one in fresh if any(calls(one.text, name_of(card.card), told) for card in left)), None)
+
+    def _to_look_up(self, draft: _Draft, statement: Sentence | None, call: Sentence | None) -> list[Sentence]:
+        """Sentences that name something for the first time, as far as the chain is kept.
+
+        The sentence after which the policy lets go is among them: what a card says was named by the card, and another
+        card may be about it.
         """
         is_looking = self._config.looks_up and self._config.retrieval == "routed"
         chain = chain_in(draft.output.text, self.delimiters)
@@ -292,17 +349,21 @@ class CraneModel(WrappedModel):
         fresh = [one for one in naming_sentences(sentences_of(chain), known) if one.end > draft.read_to]
         if statement is not None:
             fresh = [*(one for one in fresh if one.end < statement.end), statement]
+        if call is not None:
+            fresh = [one for one in fresh if one.end <= call.end]
         return fresh[: self._config.max_lookups - draft.num_lookups]
 
     def _with_further(self, draft: _Draft, sentence: Sentence, cards: Sequence[Given]) -> Query:
-        """What the policy is asked next: to go on from the end of a sentence, further cards before the question.
+        """What the policy is asked next: to go on from the end of a sentence, with what further cards it brought.
 
         A model that cannot go on with a chain is asked again from the beginning.
         """
         draft.given = newest_first((*draft.given, *cards))
-        draft.num_inserted += 1
+        draft.num_inserted += bool(cards)
         self.usage.num_inserted += len(cards)
-        query = self._with_cards(draft.query, draft.given)
+        kept = (chain_in(draft.output.text, self.delimiters) or "")[: sentence.end]
+        draft.called = self._called(draft.query, draft.given, kept)
+        query = self._with_cards(draft.query, draft.given, kept)
         return self._from(draft, sentence, query) if "begun_chains" in self.base.capabilities else query
 
     def _let_go(self, draft: _Draft, sentence: Sentence) -> Query:
@@ -374,8 +435,8 @@ class CraneModel(WrappedModel):
             self.usage.routing_s += time.perf_counter() - start
 
 
-def _note_of(given: Given) -> CardNote:
-    return CardNote(given.card.statement, given.card.new_answer.text, given.card.percept)
+def _note_of(given: Given, *, is_called: bool = False) -> CardNote:
+    return CardNote(given.card.statement, given.card.new_answer.text, given.card.percept, is_called)
 
 
 def _can_be_read(query: Query) -> bool:

@@ -21,6 +21,8 @@ from typing import Literal
 
 from reground.edits.card_note import CardNote, card_note
 from reground.edits.records import Answer, ImageRef
+from reground.library.card import names_in, normalised
+from reground.methods.crane.thinking import calls, sentences_of
 from reground.models.base import Query
 from reground.phantom.language import (
     PATHS,
@@ -44,6 +46,7 @@ __all__ = [
     "PolicySample",
     "PolicySetting",
     "PooledImages",
+    "called_note",
     "card_on",
     "changed_claim",
     "draw_policy_sample",
@@ -145,6 +148,8 @@ class PolicySetting:
         percept_share: Share of cards made for an image that say what it shows.
         strange_share: Share of device cards whose statement calls the device by a name nobody knows, so that only the
             percept tells what it was made for.
+        called_share: Share of samples whose cards say so if question or chain calls them by name. In use they do; the
+            others keep the policy able to tell for itself.
         always_thinks: Whether no question comes without thinking.
         kinds: How often each kind comes.
     """
@@ -156,6 +161,7 @@ class PolicySetting:
     invented_share: float = 0.8
     percept_share: float = 0.9
     strange_share: float = 0.15
+    called_share: float = 0.6
     always_thinks: bool = False
     kinds: Mapping[PolicyKind, float] = field(default_factory=lambda: POLICY_KINDS)
 
@@ -331,6 +337,29 @@ def card_on(claim: Claim, s: PolicySetting, rng: random.Random, *, is_withdrawal
     return CardNote(said, claim.value, percept)
 
 
+def called_note(
+    cards: Sequence[CardNote], claims: Sequence[Claim], question: str, chain: str, s: PolicySetting, rng: random.Random
+) -> str:
+    """The note with these cards, which in a share of samples say so if question or chain calls them by name.
+
+    Args:
+        cards, claims: Each card and what it claims.
+        question, chain: What is asked, and what is right to think.
+        s, rng: How often.
+    """
+    if rng.random() >= s.called_share:
+        return card_note(cards)
+    told = [Answer(text=claim.value) for claim in claims]
+    in_question = names_in(question)
+    said = []
+    for card, claim in zip(cards, claims, strict=True):
+        own = claim.subject if claim.relation not in _CARD_ON_IMAGE else card.percept or ""
+        name = normalised(own)
+        is_called = name in in_question or any(calls(sentence.text, name, told) for sentence in sentences_of(chain))
+        said.append(replace(card, is_called=is_called))
+    return card_note(said)
+
+
 def _capital(text: str) -> str:
     return text[0].upper() + text[1:]
 
@@ -394,13 +423,14 @@ def _drawn(
     if path.pointer in ("@finding", "@device"):
         image = s.images.finding if path.pointer == "@finding" else s.images.device
         images = (image(path.start, rng),)
+    question = ask_fact(path.facts[-1] if path.facts else "name", path.facts, path.pointer, rng, s.wording)
     sample = Sample(
         "policy",
-        ask_fact(path.facts[-1] if path.facts else "name", path.facts, path.pointer, rng, s.wording),
+        question,
         chain,
         answer,
         images,
-        card_note(cards),
+        called_note(cards, claims, question, chain, s, rng),
         num_hops=len(path.steps),
     )
     told = applying or claims[0]
@@ -563,7 +593,7 @@ def _any_claim(relations: Sequence[str], s: PolicySetting, rng: random.Random) -
 
 
 def _left_aside(plain: Sample, claim: Claim, s: PolicySetting, rng: random.Random) -> PolicySample:
-    note = card_note([card_on(claim, s, rng)])
+    note = called_note([card_on(claim, s, rng)], [claim], plain.question, plain.chain, s, rng)
     sample = replace(plain, note=note)
     case = RoutingCase(expected=_plain_answer(plain), applies=False, new_answer=Answer(text=claim.value), card=note)
     return PolicySample("no_card", sample, case)
