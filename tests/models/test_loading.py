@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from reground.errors import CapabilityError, InputError
-from reground.models.loading import CheckpointSpec, LoadingOptions, parse_checkpoint
+from reground.models.loading import CheckpointSpec, LoadingOptions, parse_checkpoint, with_engine
 from reground.models.registry import load_model, model_entry
 from reground.runner.plan import check_capabilities
 from reground.runner.recipe import Recipe
@@ -60,6 +60,30 @@ def test_a_folder_that_exists_is_taken_as_it_is_written(tmp_path: Path) -> None:
 def test_what_does_not_fit_is_refused_while_planning(spec: str, message: str) -> None:
     with pytest.raises(InputError, match=message):
         model_entry(spec)
+
+
+@pytest.mark.parametrize(
+    ("spec", "named"),
+    [
+        ("hf:org/name", "hf:org/name?engine=vllm"),
+        ("hf:org/name@v1?max_pixels=9", "hf:org/name@v1?max_pixels=9&engine=vllm"),
+    ],
+)
+def test_an_engine_becomes_a_part_of_the_name(spec: str, named: str) -> None:
+    assert with_engine(spec, "vllm") == named
+
+
+def test_an_engine_is_for_checkpoints_that_do_not_name_one(tmp_path: Path) -> None:
+    odd = tmp_path / "a?b"
+    odd.mkdir()
+    assert parse_checkpoint(with_engine(f"hf:{odd}", "vllm")).options.engine == "vllm"
+    for spec, engine, message in (
+        ("phantom-med", "vllm", "to be answered by the engine"),
+        ("hf:org/name?engine=vllm", "vllm", "an option twice"),
+        ("hf:org/name", "vlm", "engine='vlm'"),
+    ):
+        with pytest.raises(InputError, match=message):
+            with_engine(spec, engine)
 
 
 def test_an_unknown_option_suggests_the_nearest() -> None:

@@ -44,6 +44,16 @@ def test_a_recipe_without_axes_is_one_run(path: str) -> None:
     assert (grid.axes, len(grid.runs)) == ((), 1)
 
 
+def test_an_engine_answers_for_every_model() -> None:
+    named = load_grid("quickstart", ["model=hf:org/a"], engine="vllm").single
+    assert named is not None
+    assert named.model == "hf:org/a?engine=vllm"
+    both = load_grid("quickstart", ["models=[hf:org/a, hf:org/b]"], engine="vllm")
+    assert [run.model for run in both.runs.values()] == ["hf:org/a?engine=vllm", "hf:org/b?engine=vllm"]
+    with pytest.raises(InputError, match="phantom-med"):
+        load_grid("quickstart", engine="vllm")
+
+
 def test_axes_are_multiplied(path: str) -> None:
     grid = load_grid(path)
     assert grid.single is None

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from reground.cli.output import AsJson, print_json
+from reground.cli.output import AsJson, Engine, print_json
 from reground.errors import InputError, printable
 
 __all__ = ["ask"]
@@ -24,12 +24,14 @@ def ask(
         typer.Option("--option", metavar="TEXT", help="A choice; again for each further one."),
     ] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Token budget.")] = 256,
+    engine: Engine = None,
     as_json: AsJson = False,
 ) -> None:
     """Ask a model one question and print its chain of thought and its answer."""
     from reground.edits.images import open_image
     from reground.edits.records import ImageRef, is_blank
     from reground.models.base import Query
+    from reground.models.loading import with_engine
     from reground.models.registry import load_model, model_entry
 
     given = {"question": [question], "--image": images or [], "--option": options or []}
@@ -39,6 +41,7 @@ def ask(
         for text in texts:
             _require_unicode(name, text)
     ref = ImageRef(frames=tuple(images)) if images else None
+    model = model if engine is None else with_engine(model, engine)
     model_entry(model)
     if ref is not None:
         open_image(ref)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reground.cli.output import AsJson, print_fields, print_json, print_records, size_words
+from reground.cli.output import AsJson, Engine, print_fields, print_json, print_records, size_words
 
 if TYPE_CHECKING:
     from reground.runner.doctor import Diagnosis
@@ -22,15 +22,18 @@ def doctor(
     dtype: Annotated[str | None, typer.Option(help="Number format of the weights; default: as stored.")] = None,
     device: Annotated[str | None, typer.Option(help="Where to run; default: the best there is.")] = None,
     max_new_tokens: Annotated[int, typer.Option(min=1, help="Token budget of the answer.")] = 256,
+    engine: Engine = None,
     as_json: AsJson = False,
 ) -> None:
     """Load a model, ask it about one image, and say what it offers. Ends with code 1 if a check failed."""
     from reground.edits.images import open_image
     from reground.edits.records import ImageRef
+    from reground.models.loading import with_engine
     from reground.models.registry import check_placement, load_model
     from reground.runner.doctor import diagnose
 
     ref = ImageRef(frames=(image,)) if image else None
+    model = model if engine is None else with_engine(model, engine)
     check_placement(model, dtype, device)
     if ref is not None:
         open_image(ref)

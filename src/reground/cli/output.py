@@ -15,9 +15,10 @@ from reground.errors import printable
 if TYPE_CHECKING:
     from reground.runner.run import Progress
 
-__all__ = ["AsJson", "print_fields", "print_json", "print_records", "progress_bar", "size_words"]
+__all__ = ["AsJson", "Engine", "print_fields", "print_json", "print_records", "progress_bar", "size_words"]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Engine = Annotated[str | None, typer.Option(help="What a checkpoint is answered by, e.g. vllm; default: as it says.")]
 
 
 def print_json(value: Any) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from reground.cli.output import AsJson, print_json, print_records, progress_bar
+from reground.cli.output import AsJson, Engine, print_json, print_records, progress_bar
 
 if TYPE_CHECKING:
     from reground.evaluation.lenses.base import Lens, LensScore
@@ -40,6 +40,7 @@ def start(
     image_root: Annotated[
         str | None, typer.Option(help="Folder of a published data set's images; as --set benchmark.image_root=DIR.")
     ] = None,
+    engine: Engine = None,
     executor: Where = "local",
     num_workers: NumWorkers = 1,
     is_dry: Annotated[bool, typer.Option("--dry-run", help="Print the plan and its cost; load nothing.")] = False,
@@ -59,7 +60,7 @@ def start(
 
     _require_dry(is_dry, known, is_measured)
     rooted = [] if image_root is None else [f"benchmark.image_root={json.dumps(image_root)}"]
-    chosen = load_grid(recipe, [*(overrides or ()), *rooted])
+    chosen = load_grid(recipe, [*(overrides or ()), *rooted], engine=engine)
     if is_dry:
         if out is not None:
             from reground.runner.run import require_empty

@@ -19,7 +19,7 @@ from reground.edits.records import Record
 from reground.errors import InputError
 from reground.models.base import Capability
 
-__all__ = ["VLLM_CAPABILITIES", "CheckpointSpec", "LoadingOptions", "lacking", "parse_checkpoint"]
+__all__ = ["VLLM_CAPABILITIES", "CheckpointSpec", "LoadingOptions", "lacking", "parse_checkpoint", "with_engine"]
 
 #: What families do not offer that others do, by the ``model_type`` of their config; families say the same of them.
 _LACKED_BY_FAMILY: dict[str, frozenset[Capability]] = {"mllama": frozenset({"image_tokens"})}
@@ -104,6 +104,32 @@ def parse_checkpoint(spec: str) -> CheckpointSpec:
             "drop the @ for a folder, which is what it is.",
         )
     return CheckpointSpec(source=source, revision=revision, options=options)
+
+
+def with_engine(spec: str, engine: str) -> str:
+    """The name of the same checkpoint, answered by an engine.
+
+    Args:
+        spec: As for ``parse_checkpoint``.
+        engine: Such as ``vllm``.
+
+    Raises:
+        InputError: No checkpoint, or one whose name says already what answers; or no such engine.
+
+    Example:
+        >>> with_engine("hf:ORG/NAME?max_pixels=1003520", "vllm")
+        'hf:ORG/NAME?max_pixels=1003520&engine=vllm'
+    """
+    if not spec.startswith("hf:"):
+        raise InputError(
+            f"the model {spec!r} was to be answered by the engine {engine!r}.",
+            "a checkpoint: hf:ORG/NAME or hf:FOLDER",
+            "drop --engine; what is built in, or behind an endpoint, has an engine of its own.",
+        )
+    has_options = not _is_folder(spec.removeprefix("hf:")) and "?" in spec
+    named = f"{spec}{'&' if has_options else '?'}engine={engine}"
+    parse_checkpoint(named)
+    return named
 
 
 def lacking(spec: str) -> frozenset[Capability]:

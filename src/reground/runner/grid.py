@@ -23,6 +23,7 @@ from reground.errors import InputError, RecipeError, RunDirectoryError
 from reground.evaluation.joined import join_summaries
 from reground.evaluation.results import write_summary
 from reground.models.base import Model
+from reground.models.loading import with_engine
 from reground.runner.executors.base import Executor
 from reground.runner.manifest import MANIFEST_FILE
 from reground.runner.plan import check_capabilities
@@ -63,19 +64,23 @@ class Grid(Record):
         return content_id("g", {folder: recipe.digest for folder, recipe in self.runs.items()})
 
 
-def load_grid(name_or_path: str, overrides: Iterable[str] = ()) -> Grid:
+def load_grid(name_or_path: str, overrides: Iterable[str] = (), *, engine: str | None = None) -> Grid:
     """The runs a recipe stands for: one, or those of a grid.
 
     Args:
         name_or_path: Name of a built-in recipe, or path of a YAML file.
         overrides: See ``load_recipe``. An axis replaces the one value, e.g. ``seeds=[0,1,2]``, and the other way round;
             ``benchmark.limit=20`` goes into every benchmark.
+        engine: What every model, a checkpoint each, is answered by; None: what its name says.
 
     Raises:
         UnknownNameError: No such recipe.
         RecipeError: The file cannot be read, a key is unknown, or a value does not fit.
+        InputError: A model is no checkpoint that the engine could answer.
     """
-    value = read_recipe(name_or_path, overrides)
+    value = dict(read_recipe(name_or_path, overrides))
+    if engine is not None:
+        value |= {key: _on_engine(value[key], engine) for key in ("model", "models") if key in value}
     axes = {axis: _values(value, axis, name_or_path) for axis in GRID_AXES if axis in value}
     rest = {key: given for key, given in value.items() if key not in axes}
     runs: dict[str, Recipe] = {}
@@ -91,6 +96,13 @@ def load_grid(name_or_path: str, overrides: Iterable[str] = ()) -> Grid:
             "make two recipes of it.",
         )
     return Grid(name=first.name, description=first.description, axes=tuple(axes), runs=runs)
+
+
+def _on_engine(model: Any, engine: str) -> Any:
+    """One model or several with an engine in their names; what is no name is left for the recipe to refuse."""
+    if isinstance(model, list):
+        return [_on_engine(one, engine) for one in model]
+    return with_engine(model, engine) if isinstance(model, str) else model
 
 
 def _values(value: Mapping[str, Any], axis: str, source: str) -> list[Any]:
