@@ -44,7 +44,9 @@ FIGURES: tuple[tuple[str, str, str, str], ...] = (
 )
 
 
-def table(summaries: Sequence[Summary], methods: Sequence[str] = (), *, intervals: bool = True) -> list[str]:
+def table(
+    summaries: Sequence[Summary], methods: Sequence[str] = (), *, intervals: bool = True, names: Sequence[str] = ()
+) -> list[str]:
     """Lines of a Markdown table: a row a figure, a column a method of a summary.
 
     Args:
@@ -52,6 +54,7 @@ def table(summaries: Sequence[Summary], methods: Sequence[str] = (), *, interval
         methods: Which of their methods, in this order; none: all.
         intervals: Whether each figure's interval and number stand beside it; else one sentence below the table tells
             how wide the widest is.
+        names: One for each summary, which stands before its methods; none: a method's name is enough.
 
     Raises:
         SystemExit: No summary has a method of that name.
@@ -59,9 +62,10 @@ def table(summaries: Sequence[Summary], methods: Sequence[str] = (), *, interval
     for method in methods:
         if not any(method in summary.methods for summary in summaries):
             raise SystemExit(f"no run has the method {method!r}; they have {', '.join(summaries[0].methods)}.")
+    titles = [f"{name}: " for name in names] or [""] * len(summaries)
     columns = [
-        (method, {(s.metric, s.level, s.stratum): s for s in summary.scores if s.method == method})
-        for summary in summaries
+        (title + method, {(s.metric, s.level, s.stratum): s for s in summary.scores if s.method == method})
+        for title, summary in zip(titles, summaries, strict=True)
         for method in methods or summary.methods
         if method in summary.methods
     ]

@@ -10,7 +10,7 @@ import io
 import os
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from crane_table import table
@@ -46,30 +46,39 @@ def as_bare_figures(summary: Summary) -> str:
     return "\n".join(table([summary], intervals=False)) + "\n"
 
 
-#: page, recipe, and how its result is shown between the comments that name the recipe
-PAGES: tuple[tuple[str, str, Callable[[Summary], str]], ...] = (
-    ("README.md", "quickstart", as_printed),
-    ("docs/comparison.md", "methods", as_tables),
-    ("docs/multimed.md", "multimed", as_tables),
-    ("docs/methods/crane.md", "crane", as_figures),
-    ("docs/methods/crane.md", "crane-ablations", as_bare_figures),
+def by_split(*summaries: Summary) -> str:
+    """The figures on one split of the suite beside those on another."""
+    return "\n".join(table(summaries, intervals=False, names=_SPLITS)) + "\n"
+
+
+_SPLITS = ("unseen", "composed", "corrected", "withdrawn", "wrong_fact", "irrelevant_fact")
+#: page, recipe, folders of its results, and how they are shown between the comments that name the recipe
+PAGES: tuple[tuple[str, str, tuple[str, ...], Callable[..., str]], ...] = (
+    ("README.md", "quickstart", ("quickstart",), as_printed),
+    ("docs/comparison.md", "methods", ("methods",), as_tables),
+    ("docs/multimed.md", "multimed", ("multimed",), as_tables),
+    ("docs/methods/crane.md", "crane", ("crane",), as_figures),
+    ("docs/methods/crane.md", "crane-ablations", ("crane-ablations",), as_bare_figures),
+    ("docs/methods/crane.md", "crane-many", ("crane-many",), as_bare_figures),
+    ("docs/methods/crane.md", "crane-splits", tuple(f"crane-splits/{split}" for split in _SPLITS), by_split),
 )
 
 
-def shown(page: Path, recipe: str, show: Callable[[Summary], str]) -> str:
-    """The page with the result of a recipe in it."""
-    result = ROOT / "docs" / "results" / recipe / "summary.json"
-    link = Path(os.path.relpath(result, page.parent)).as_posix()
-    block = f"{show(read_summary(result))}\nThis is [{link}]({link}), as the recipe `{recipe}` wrote it.\n"
+def shown(page: Path, recipe: str, folders: Sequence[str], show: Callable[..., str]) -> str:
+    """The page with the results of a recipe in it."""
+    results = [ROOT / "docs" / "results" / folder / "summary.json" for folder in folders]
+    links = [Path(os.path.relpath(result, page.parent)).as_posix() for result in results]
+    named = ", ".join(f"[{link}]({link})" for link in links)
+    block = f"{show(*map(read_summary, results))}\nThis is {named}, as the recipe `{recipe}` wrote it.\n"
     place = re.compile(rf"(<!-- {recipe} -->\n).*?(<!-- /{recipe} -->)", re.DOTALL)
     return place.sub(lambda match: match[1] + block + match[2], page.read_text(encoding="utf-8"))
 
 
 def main() -> int:
     is_check, is_same = "--check" in sys.argv, True
-    for name, recipe, show in PAGES:
+    for name, recipe, folders, show in PAGES:
         page = ROOT / name
-        new = shown(page, recipe, show)
+        new = shown(page, recipe, folders, show)
         is_same &= new == page.read_text(encoding="utf-8")
         if not is_check:
             page.write_text(new, encoding="utf-8")

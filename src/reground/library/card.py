@@ -11,6 +11,7 @@ from typing import Self
 from pydantic import model_validator
 
 from reground.edits.images import image_bytes, is_file_address
+from reground.edits.names import as_name, normalised
 from reground.edits.records import Answer, Edit, ImageRef, Modality, Record, Text, content_id
 
 __all__ = [
@@ -23,8 +24,6 @@ __all__ = [
     "contradict",
     "fact_key",
     "name_of",
-    "names_in",
-    "normalised",
     "question_key",
     "stored_form",
 ]
@@ -33,8 +32,6 @@ __all__ = [
 PICTURE_FOLDER = "images"
 
 _STORED = re.compile(rf"{PICTURE_FOLDER}/(?P<digest>[0-9a-f]{{64}})\.[a-z0-9]{{1,5}}")
-_WORD = re.compile(r"\w+")
-_MAX_NAME_WORDS = 12
 _PNG = b"\x89PNG"
 _DATA_KIND = re.compile(r"data:image/([a-z0-9]{1,5})", re.IGNORECASE)
 
@@ -179,34 +176,13 @@ def name_of(card: EditCard) -> str:
 
     Longer ones than ``names_in`` looks for are no names.
     """
-    name = normalised((card.subject if card.image is None else card.percept) or "")
-    return name if name.count(" ") < _MAX_NAME_WORDS else ""
-
-
-def names_in(text: str) -> set[str]:
-    """Everything a text may call by name: each run of up to twelve of its words.
-
-    Example:
-        >>> sorted(names_in("A ring."))
-        ['a', 'a ring', 'ring']
-    """
-    words = normalised(text).split()
-    return {
-        " ".join(words[start:end])
-        for start in range(len(words))
-        for end in range(start + 1, min(start + _MAX_NAME_WORDS, len(words)) + 1)
-    }
+    return as_name(card.subject if card.image is None else card.percept)
 
 
 def contradict(one: EditCard, other: EditCard) -> bool:
     """Whether two cards on the same question or fact cannot both hold: no spelling of their answers is shared."""
     spellings = [{normalised(text) for text in card.new_answer.spellings} for card in (one, other)]
     return not spellings[0] & spellings[1]
-
-
-def normalised(text: str) -> str:
-    """Words of a text in lower case, without punctuation."""
-    return " ".join(_WORD.findall(text.casefold()))
 
 
 def _short(*parts: str) -> str:

@@ -22,9 +22,10 @@ from typing import Annotated, Literal
 import numpy as np
 from pydantic import Field
 
+from reground.edits.names import names_in
 from reground.edits.records import ImageRef, Record, Text
 from reground.errors import InputError
-from reground.library.card import EditCard, names_in
+from reground.library.card import EditCard
 from reground.library.encoders import Encoders
 from reground.library.index import Match, Side, Vector
 from reground.library.store import Library

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from reground.errors import printable
 from reground.evaluation.results import Example, Score, Summary
+from reground.reports.curves import terminal_curves
 
 __all__ = ["findings", "markdown_table", "print_summary", "terminal_tables"]
 
@@ -92,7 +93,7 @@ _TABLES = (_TOOK, _FAILED, _COST)
 
 
 def print_summary(summary: Summary, console: Console | None = None, *, stratum: str = "all") -> None:
-    """Prints the tables, what the numbers show, and the summary's notes.
+    """Prints the tables, the curves of chains of edits, what the numbers show, and the summary's notes.
 
     Args:
         summary: What to print.
@@ -100,7 +101,8 @@ def print_summary(summary: Summary, console: Console | None = None, *, stratum: 
         stratum: Which edits the figures are about.
     """
     console = console or Console()
-    for table in terminal_tables(summary, stratum=stratum, width=console.width):
+    tables = terminal_tables(summary, stratum=stratum, width=console.width)
+    for table in [*tables, *terminal_curves(summary, stratum=stratum)]:
         console.print(table)
         console.print()
     for sentence in findings(summary, stratum=stratum):

@@ -10,9 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from reground.benchmarks.base import Benchmark, ShowsSubjects, WritesChains
+from reground.edits.names import normalised
 from reground.edits.records import Edit, Probe, Record
 from reground.library.calibration import AskedQuery, calibrate, routes_of
-from reground.library.card import card_id, card_of, normalised
+from reground.library.card import card_id, card_of
 from reground.library.conformal import upper_bound
 from reground.library.encoders import Encoders
 from reground.library.routing import Calibration, Router

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from reground.edits.names import sentences_of
 from reground.edits.records import Answer
 from reground.methods.crane.percept import first_sentence
-from reground.methods.crane.thinking import calls, chain_in, naming_sentences, says, sentences_of
+from reground.methods.crane.thinking import chain_in, naming_sentences, says
 from reground.models.base import Delimiters, Output
 
 OPENED = Delimiters(template_opens_chain=True)
@@ -86,22 +87,3 @@ def test_whether_an_output_says_what_a_card_does(text: str, options: tuple[str, 
 def test_spellings_are_the_same_but_for_what_lies_between_letters(written: str, stated: str) -> None:
     output = Output(text=f"<think> so.</think><answer> {written}</answer>", num_tokens=9, is_truncated=False)
     assert says(output, Answer(text=stated), (), Delimiters())
-
-
-@pytest.mark.parametrize(
-    ("sentence", "name", "beside", "is_called"),
-    [
-        ("the first drug for ziwiritis is ruskool.", "ziwiritis", "", True),
-        ("the first drug for ziwiritis is ruskool.", "ziwir", "", False),
-        ("The image shows a Ring!", "the image shows a ring", "", True),
-        ("the note gives the drug for ziwiritis: it differs.", "ziwiritis", "", False),
-        ("By the cards, a ring means ziwiritis.", "ziwiritis", "", False),
-        ("by the note a ring means ziwiritis.", "ziwiritis", "Ziwiritis", True),
-        ("ziwiritis is notable.", "ziwiritis", "", True),
-        ("anything at all.", "", "", False),
-    ],
-)
-def test_a_sentence_calls_what_it_names_and_has_not_read_on_a_card(
-    sentence: str, name: str, beside: str, is_called: bool
-) -> None:
-    assert calls(sentence, name, [Answer(text=beside)] if beside else []) is is_called

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from reground.edits.card_note import CardNote, card_note
-from reground.library.card import name_of, names_in
+from reground.edits.names import Sentence, calls, names_in, sentences_of
+from reground.library.card import name_of
 from reground.methods.crane.cards import Cards, Given, Put, newest_first
 from reground.methods.crane.config import CranePromptConfig
-from reground.methods.crane.thinking import Sentence, calls, chain_in, naming_sentences, says, sentences_of, states
+from reground.methods.crane.thinking import chain_in, naming_sentences, says, states
 from reground.methods.edited import SavedEdit, WrappedModel
 from reground.models.base import Capability, Model, Output, Query, TargetScore
 

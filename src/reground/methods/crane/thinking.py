@@ -4,35 +4,19 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 
+from reground.edits.names import Sentence, normalised
 from reground.edits.records import Answer
-from reground.library.card import names_in, normalised
 from reground.models.base import Delimiters, Output
 
-__all__ = ["Sentence", "calls", "chain_in", "naming_sentences", "says", "sentences_of", "states"]
+__all__ = ["chain_in", "naming_sentences", "says", "states"]
 
-_SENTENCE = re.compile(r".+?(?:[.!?](?=\s|$)|[。！？\n]|$)", re.DOTALL)
 _WORD = re.compile(r"\w+")
 _LETTER = re.compile(r"(?<!\w)[a-z](?!\w)")
 _NO_WORD = re.compile(r"[\W_]+")
-_ON_NOTES = re.compile(r"\b(?:note|card)s?\b", re.IGNORECASE)
 #: Shorter words name nothing.
 _MIN_LETTERS = 3
-
-
-@dataclass(frozen=True)
-class Sentence:
-    """One sentence of a chain.
-
-    Attributes:
-        text: The sentence, without the white space around it.
-        end: Where it ends in the chain.
-    """
-
-    text: str
-    end: int
 
 
 def chain_in(text: str, delimiters: Delimiters) -> str | None:
@@ -42,21 +26,6 @@ def chain_in(text: str, delimiters: Delimiters) -> str | None:
     """
     _, is_open, rest = ("", True, text) if delimiters.template_opens_chain else text.partition(delimiters.chain_open)
     return rest.partition(delimiters.chain_close)[0] if is_open else None
-
-
-def sentences_of(chain: str) -> list[Sentence]:
-    """The whole sentences of a chain; what is cut off at its end is none.
-
-    Example:
-        >>> [sentence.text for sentence in sentences_of("it is a ring. dr. lee agrees. and th")]
-        ['it is a ring.', 'dr.', 'lee agrees.']
-    """
-    found = []
-    for match in _SENTENCE.finditer(chain):
-        text = match[0].strip()
-        if text and (text[-1] in ".!?。！？" or match[0].endswith("\n")):
-            found.append(Sentence(text, match.end()))
-    return found
 
 
 def naming_sentences(sentences: Sequence[Sentence], known: Sequence[str]) -> Iterator[Sentence]:
@@ -73,25 +42,6 @@ def naming_sentences(sentences: Sequence[Sentence], known: Sequence[str]) -> Ite
         if any(len(word) >= _MIN_LETTERS for word in own - words):
             yield sentence
         words |= own
-
-
-def calls(sentence: str, name: str, told: Iterable[Answer] = ()) -> bool:
-    """Whether a sentence of a chain calls a card by its name.
-
-    A sentence that speaks of notes or cards repeats names that it read there; of those it calls only what cards say.
-
-    Args:
-        sentence: Of a chain.
-        name: What the card is called (``library.card.name_of``); empty if it has no name.
-        told: What the cards beside it say.
-
-    Example:
-        >>> calls("the image shows a ring.", "a ring"), calls("the note is about a ring: it differs.", "a ring")
-        (True, False)
-    """
-    if not name or name not in names_in(sentence):
-        return False
-    return not _ON_NOTES.search(sentence) or any(name == normalised(text) for one in told for text in one.spellings)
 
 
 def says(output: Output, answer: Answer, options: Sequence[str], delimiters: Delimiters) -> bool:

@@ -20,9 +20,8 @@ from functools import cache
 from typing import Literal
 
 from reground.edits.card_note import CardNote, card_note
+from reground.edits.names import as_name, calls, names_in, sentences_of
 from reground.edits.records import Answer, ImageRef
-from reground.library.card import names_in, normalised
-from reground.methods.crane.thinking import calls, sentences_of
 from reground.models.base import Query
 from reground.phantom.language import (
     PATHS,
@@ -353,8 +352,7 @@ def called_note(
     in_question = names_in(question)
     said = []
     for card, claim in zip(cards, claims, strict=True):
-        own = claim.subject if claim.relation not in _CARD_ON_IMAGE else card.percept or ""
-        name = normalised(own)
+        name = as_name(card.percept if claim.relation in _CARD_ON_IMAGE else claim.subject)
         is_called = name in in_question or any(calls(sentence.text, name, told) for sentence in sentences_of(chain))
         said.append(replace(card, is_called=is_called))
     return card_note(said)

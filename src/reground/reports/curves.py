@@ -1,0 +1,143 @@
+"""What a chain of edits leaves of a method, checkpoint by checkpoint, as one table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.table import Table
+from rich.text import Text
+
+from reground.errors import printable
+from reground.evaluation.results import Score, Summary
+
+__all__ = ["Curves", "curves_of", "markdown_curves", "terminal_curves"]
+
+#: Heading, metric, level, and what says where half of it is lost.
+_FIGURES: tuple[tuple[str, str, str, str | None], ...] = (
+    ("tf, exact", "tf", "exact", "tf_half_at"),
+    ("answer, exact", "answer", "exact", "answer_half_at"),
+    ("grounded, exact", "grounded", "exact", "grounded_half_at"),
+    ("grounded, generality", "grounded", "generality", "grounded_half_at"),
+    ("text indep., near", "independence_text", "near", None),
+    ("text indep., far", "independence_text", "far", None),
+    ("image indep., near", "independence_image", "near", None),
+    ("image indep., far", "independence_image", "far", None),
+    ("collapse", "collapse", "all", None),
+    ("apply s, p50", "apply_s_p50", "all", None),
+    ("query overhead s", "query_overhead_s", "all", None),
+)
+_NOT_MEASURED = "-"
+_NEVER = "never"
+_LIFELONG = "lifelong"
+
+
+@dataclass(frozen=True)
+class Curves:
+    """The curves of one model on one benchmark.
+
+    Attributes:
+        title: Whose they are.
+        headings: Figure, method, one for each checkpoint, and where half is lost.
+        rows: A cell under each heading.
+    """
+
+    title: str
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def curves_of(summary: Summary, *, stratum: str = "all") -> list[Curves]:
+    """A table for each model and benchmark with a lifelong schedule; none for other summaries.
+
+    A figure that no method was measured by is left out. ``never``: the last checkpoint has more than half of the
+    first one's figure. A dash: not measured there, or nothing that could be lost; the reason is in the summary.
+
+    Args:
+        summary: What to show.
+        stratum: Which edits the figures are about.
+    """
+    scores = [score for score in summary.scores if score.schedule == _LIFELONG and score.stratum == stratum]
+    about = "" if stratum == "all" else f", stratum {stratum}"
+    found = []
+    for model, benchmark in dict.fromkeys((score.model, score.benchmark) for score in scores):
+        own = {
+            (score.method, score.metric, score.level, score.checkpoint): score
+            for score in scores
+            if (score.model, score.benchmark) == (model, benchmark)
+        }
+        checkpoints = sorted({checkpoint for *_, checkpoint in own})
+        rows = [
+            row
+            for figure in _FIGURES
+            for method in summary.methods
+            if (row := _row(own, figure, method, checkpoints)) is not None
+        ]
+        headings = ("figure", "method", *(f"T = {checkpoint}" for checkpoint in checkpoints), "half lost at")
+        found.append(Curves(f"What is left along the way? {model} on {benchmark}{about}", tuple(headings), tuple(rows)))
+    return found
+
+
+def _row(
+    scores: dict[tuple[str, str, str, int], Score],
+    figure: tuple[str, str, str, str | None],
+    method: str,
+    checkpoints: Sequence[int],
+) -> tuple[str, ...] | None:
+    heading, metric, level, half_metric = figure
+    of_figure = [scores.get((method, metric, level, checkpoint)) for checkpoint in checkpoints]
+    values = [None if score is None else score.value for score in of_figure]
+    if all(value is None for value in values):
+        return None
+    digits = 3 if metric.endswith(("_p50", "_s")) else 2
+    cells = [_NOT_MEASURED if value is None else _rounded(value, digits) for value in values]
+    return (heading, method, *cells, _half(scores, method, half_metric, level, checkpoints, values))
+
+
+def _half(
+    scores: dict[tuple[str, str, str, int], Score],
+    method: str,
+    metric: str | None,
+    level: str,
+    checkpoints: Sequence[int],
+    values: Sequence[float | None],
+) -> str:
+    if metric is None:
+        return ""
+    score = scores.get((method, metric, level, checkpoints[-1]))
+    if score is not None and score.value is not None:
+        return f"{score.value:.0f}"
+    first, last = values[0], values[-1]
+    return _NEVER if score is not None and first and last is not None else _NOT_MEASURED
+
+
+def _rounded(value: float, digits: int) -> str:
+    text = f"{value:.{digits}f}"
+    return text.removeprefix("-") if float(text) == 0 else text
+
+
+def terminal_curves(summary: Summary, *, stratum: str = "all") -> list[Table]:
+    """The curves as tables for a terminal."""
+    tables = []
+    for curves in curves_of(summary, stratum=stratum):
+        table = Table(title=Text(printable(curves.title)), title_justify="left")
+        for place, heading in enumerate(curves.headings):
+            table.add_column(heading, justify="left" if place < 2 else "right", no_wrap=place > 0)
+        for row, below in zip(curves.rows, [*curves.rows[1:], None], strict=True):
+            table.add_row(*map(Text, row), end_section=below is None or below[0] != row[0])
+        tables.append(table)
+    return tables
+
+
+def markdown_curves(summary: Summary, *, stratum: str = "all") -> str:
+    """The curves as Markdown."""
+    lines: list[str] = []
+    for curves in curves_of(summary, stratum=stratum):
+        lines += [f"**{curves.title}**", "", _line(curves.headings)]
+        lines += [_line(["---", "---", *["---:"] * (len(curves.headings) - 2)])]
+        lines += [*map(_line, curves.rows), ""]
+    return "\n".join(lines)
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
