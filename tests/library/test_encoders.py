@@ -19,6 +19,7 @@ from reground.library.encoders import (
     JoinedTexts,
     NgramEncoder,
     RememberingImages,
+    RememberingTexts,
     default_text_encoder,
     open_encoders,
     open_image_encoder,
@@ -79,6 +80,22 @@ def test_images_are_encoded_once(tiny_images: list[str]) -> None:
     encoder.encode([refs[2]])
     encoder.encode([refs[1]])
     assert inner.num_encoded == 4, "the image used longest ago makes room"
+
+
+def test_texts_are_encoded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    inner = NgramEncoder()
+    plain = inner.encode(["a ring", "a star"])
+    read: list[str] = []
+    once = inner.encode
+    monkeypatch.setattr(inner, "encode", lambda texts: read.extend(texts) or once(texts))
+    encoder = RememberingTexts(inner, num_remembered=2)
+    np.testing.assert_array_equal(encoder.encode(["a ring", "a star", "a ring"]), plain[[0, 1, 0]])
+    np.testing.assert_array_equal(encoder.encode(["a star"]), plain[[1]])
+    assert read == ["a ring", "a star"]
+    encoder.encode(["a block"])
+    encoder.encode(["a ring"])
+    assert read[2:] == ["a block", "a ring"], "what was read longest ago makes room"
+    assert encoder.encode([]).shape == (0, inner.num_dimensions)
 
 
 @pytest.mark.reference

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,12 +32,27 @@ __all__ = [
     "JoinedTexts",
     "NgramEncoder",
     "RememberingImages",
+    "RememberingTexts",
     "TextEncoder",
     "default_text_encoder",
     "open_encoders",
     "open_image_encoder",
     "open_text_encoder",
 ]
+
+
+_Item = TypeVar("_Item")
+_Contra = TypeVar("_Contra", contravariant=True)
+
+
+class _Encoder(Protocol[_Contra]):
+    @property
+    def spec(self) -> str: ...
+
+    @property
+    def num_dimensions(self) -> int: ...
+
+    def encode(self, items: Sequence[_Contra], /) -> NDArray[np.float32]: ...
 
 
 class TextEncoder(Protocol):
@@ -51,7 +66,7 @@ class TextEncoder(Protocol):
     @property
     def num_dimensions(self) -> int: ...
 
-    def encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def encode(self, texts: Sequence[str], /) -> NDArray[np.float32]:
         """Vectors (ND)."""
         ...
 
@@ -67,7 +82,7 @@ class ImageEncoder(Protocol):
     @property
     def num_dimensions(self) -> int: ...
 
-    def encode(self, images: Sequence[ImageRef]) -> NDArray[np.float32]:
+    def encode(self, images: Sequence[ImageRef], /) -> NDArray[np.float32]:
         """Vectors (ND).
 
         Raises:
@@ -121,8 +136,9 @@ IMAGE_ENCODERS: dict[str, EncoderEntry] = {
     ),
 }
 
-#: Vectors of images that are kept between calls: the same image is asked about again and again.
-_NUM_REMEMBERED = 4096
+#: Vectors that are kept between calls: the same image is asked about again and again, in the same words.
+_NUM_IMAGES = 4096
+_NUM_TEXTS = 16384
 _NGRAM_DIMENSIONS = 256
 
 
@@ -162,9 +178,9 @@ def open_encoders(text: str, image: str | None) -> Encoders:
 
 
 def open_text_encoder(spec: str) -> TextEncoder:
-    """A text encoder by its spec; see ``open_encoders``."""
+    """A text encoder by its spec, remembering what it has read; see ``open_encoders``."""
     parts = [_opened(part, TEXT_ENCODERS, "text encoder") for part in spec.split("+")]
-    return parts[0] if len(parts) == 1 else JoinedTexts(parts)
+    return RememberingTexts(parts[0] if len(parts) == 1 else JoinedTexts(parts))
 
 
 def open_image_encoder(spec: str) -> ImageEncoder:
@@ -223,16 +239,18 @@ class JoinedTexts:
         return np.concatenate([part.encode(texts) * share for part in self._parts], axis=1)
 
 
-class RememberingImages:
-    """An image encoder that keeps the vectors of the images it saw last, by what they show.
+class _Remembered(Generic[_Item]):
+    """An encoder that keeps the vectors of what it was given last.
 
     Args:
-        encoder: What encodes images it does not remember.
+        encoder: What encodes the rest.
+        key: What two items have in common whose vectors are the same.
         num_remembered: Vectors kept.
     """
 
-    def __init__(self, encoder: ImageEncoder, num_remembered: int = _NUM_REMEMBERED) -> None:
+    def __init__(self, encoder: _Encoder[_Item], key: Callable[[_Item], str], num_remembered: int) -> None:
         self._encoder = encoder
+        self._key = key
         self._num_remembered = num_remembered
         self._vectors: OrderedDict[str, NDArray[np.float32]] = OrderedDict()
 
@@ -244,11 +262,11 @@ class RememberingImages:
     def num_dimensions(self) -> int:
         return self._encoder.num_dimensions
 
-    def encode(self, images: Sequence[ImageRef]) -> NDArray[np.float32]:
-        keys = [image_key(image) for image in images]
-        unseen = {key: image for key, image in zip(keys, images, strict=True) if key not in self._vectors}
+    def encode(self, items: Sequence[_Item]) -> NDArray[np.float32]:
+        keys = [self._key(item) for item in items]
+        unseen = {key: item for key, item in zip(keys, items, strict=True) if key not in self._vectors}
         fresh = dict(zip(unseen, self._encoder.encode(list(unseen.values())), strict=True)) if unseen else {}
-        encoded = np.zeros((len(images), self.num_dimensions), dtype=np.float32)
+        encoded = np.zeros((len(items), self.num_dimensions), dtype=np.float32)
         for row, key in enumerate(keys):
             encoded[row] = fresh[key] if key in fresh else self._vectors[key]
         for key in keys:
@@ -257,3 +275,17 @@ class RememberingImages:
         while len(self._vectors) > self._num_remembered:
             self._vectors.popitem(last=False)
         return encoded
+
+
+class RememberingImages(_Remembered[ImageRef]):
+    """An image encoder that keeps the vectors of the images it saw last, by what they show."""
+
+    def __init__(self, encoder: ImageEncoder, num_remembered: int = _NUM_IMAGES) -> None:
+        super().__init__(encoder, image_key, num_remembered)
+
+
+class RememberingTexts(_Remembered[str]):
+    """A text encoder that keeps the vectors of the texts it read last: questions and sentences come again."""
+
+    def __init__(self, encoder: TextEncoder, num_remembered: int = _NUM_TEXTS) -> None:
+        super().__init__(encoder, str, num_remembered)
