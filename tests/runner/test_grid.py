@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -194,3 +195,20 @@ def test_two_workers_leave_the_same_rows_of_a_grid_as_one(path: str, tmp_path: P
     start_grid(grid, tmp_path / "two", load=_load, executor=LocalExecutor(2))
     for name in grid.runs:
         assert timeless(tmp_path / "one" / name) == timeless(tmp_path / "two" / name)
+
+
+@pytest.mark.slow
+def test_a_ray_cluster_leaves_the_same_rows_of_a_grid(
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every run of the grid is shared among the actors of one cluster."""
+    pytest.importorskip("ray", reason="the extra 'ray' lifts this")
+    from reground.runner.executors.ray import RayExecutor
+
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    grid = load_grid(path, ["methods=[none, prompt]", "model=scripted:editable"])
+    start_grid(grid, tmp_path / "one", load=_load)
+    start_grid(grid, tmp_path / "ray", load=_load, executor=RayExecutor(2))
+    for name in grid.runs:
+        assert timeless(tmp_path / "one" / name) == timeless(tmp_path / "ray" / name)
