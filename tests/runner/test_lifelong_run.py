@@ -22,6 +22,7 @@ from reground.errors import WorkerError
 from reground.evaluation.results import Summary
 from reground.models.base import Model
 from reground.runner.chain_state import STATES_FOLDER
+from reground.runner.executors import local as local_executor
 from reground.runner.executors.inline import InlineExecutor
 from reground.runner.executors.local import LocalExecutor
 from reground.runner.journal import ROWS_FILE, STEPS_FILE, Journal, read_rows
@@ -307,6 +308,15 @@ def test_a_ray_cluster_leaves_the_same_rows_and_loses_none_when_a_worker_is_kill
     assert Killing.has_killed
     assert timeless(shared.folder) == timeless(alone)
     assert not ray.is_initialized()
+
+
+def test_workers_that_are_done_end_by_themselves(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that is ended by a signal cleans up nothing behind it."""
+    ended: list[str] = []
+    end = local_executor._Process.end
+    monkeypatch.setattr(local_executor._Process, "end", lambda worker: ended.append(end(worker)) or ended[-1])
+    start_run(recipe(world, methods=["none"]), tmp_path / "run", load=_load, executor=LocalExecutor(2))
+    assert ended == ["it ended with code 0"] * 2
 
 
 def test_executors_are_opened_by_name() -> None:

@@ -89,7 +89,9 @@ class LocalExecutor:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End every worker."""
+        """End every worker; idle ones end by themselves, all at once."""
+        for worker in self._workers:
+            worker.connection.close()
         for worker in self._workers:
             worker.end()
         self._workers = []
@@ -118,15 +120,18 @@ class _Process:
             return
 
     def end(self) -> str:
-        """Stop the process, and say how it ended."""
-        self.process.join(0.1)
+        """Stop the process, and say how it ended.
+
+        One that has nothing to do ends by itself once nobody talks to it, and leaves nothing behind.
+        """
+        self.connection.close()
+        self.process.join(_STOP_S if self.unit is None else 0.1)
         if self.process.is_alive():
             self.process.terminate()
             self.process.join(_STOP_S)
         if self.process.is_alive():
             self.process.kill()
             self.process.join()
-        self.connection.close()
         code = self.process.exitcode
         return f"it ended by signal {-code}" if code is not None and code < 0 else f"it ended with code {code}"
 
