@@ -17,6 +17,7 @@ from crane_table import table
 from rich.console import Console
 
 from reground.evaluation.results import Summary, read_summary
+from reground.reports.curves import markdown_curves
 from reground.reports.tables import findings, markdown_table, print_summary
 
 ROOT = Path(__file__).parent.parent
@@ -46,17 +47,27 @@ def as_bare_figures(summary: Summary) -> str:
     return "\n".join(table([summary], intervals=False)) + "\n"
 
 
+def as_curves(summary: Summary) -> str:
+    """What a chain of edits leaves, of all edits and of those whose answers are text."""
+    texts = markdown_curves(summary, stratum="format:free_text", figures=_OF_TEXTS)
+    return f"{markdown_curves(summary)}\n{texts}"
+
+
 def by_split(*summaries: Summary) -> str:
     """The figures on one split of the suite beside those on another."""
     return "\n".join(table(summaries, intervals=False, names=_SPLITS)) + "\n"
 
 
+#: Figures of a chain that letters would blur.
+_OF_TEXTS = ("grounded, exact", "grounded, generality")
 _SPLITS = ("unseen", "composed", "corrected", "withdrawn", "wrong_fact", "irrelevant_fact")
 #: page, recipe, folders of its results, and how they are shown between the comments that name the recipe
 PAGES: tuple[tuple[str, str, tuple[str, ...], Callable[..., str]], ...] = (
     ("README.md", "quickstart", ("quickstart",), as_printed),
     ("docs/comparison.md", "methods", ("methods",), as_tables),
     ("docs/multimed.md", "multimed", ("multimed",), as_tables),
+    ("docs/lifelong.md", "lifelong", ("lifelong",), as_curves),
+    ("docs/lifelong.md", "lifelong-crane", ("lifelong-crane",), as_curves),
     ("docs/methods/crane.md", "crane", ("crane",), as_figures),
     ("docs/methods/crane.md", "crane-ablations", ("crane-ablations",), as_bare_figures),
     ("docs/methods/crane.md", "crane-many", ("crane-many",), as_bare_figures),

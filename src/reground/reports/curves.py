@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from rich.table import Table
@@ -47,7 +47,7 @@ class Curves:
     rows: tuple[tuple[str, ...], ...]
 
 
-def curves_of(summary: Summary, *, stratum: str = "all") -> list[Curves]:
+def curves_of(summary: Summary, *, stratum: str = "all", figures: Collection[str] = ()) -> list[Curves]:
     """A table for each model and benchmark with a lifelong schedule; none for other summaries.
 
     A figure that no method was measured by is left out. ``never``: the last checkpoint has more than half of the
@@ -56,6 +56,7 @@ def curves_of(summary: Summary, *, stratum: str = "all") -> list[Curves]:
     Args:
         summary: What to show.
         stratum: Which edits the figures are about.
+        figures: Which of them, by their headings; none: all.
     """
     scores = [score for score in summary.scores if score.schedule == _LIFELONG and score.stratum == stratum]
     about = "" if stratum == "all" else f", stratum {stratum}"
@@ -70,6 +71,7 @@ def curves_of(summary: Summary, *, stratum: str = "all") -> list[Curves]:
         rows = [
             row
             for figure in _FIGURES
+            if not figures or figure[0] in figures
             for method in summary.methods
             if (row := _row(own, figure, method, checkpoints)) is not None
         ]
@@ -129,10 +131,10 @@ def terminal_curves(summary: Summary, *, stratum: str = "all") -> list[Table]:
     return tables
 
 
-def markdown_curves(summary: Summary, *, stratum: str = "all") -> str:
-    """The curves as Markdown."""
+def markdown_curves(summary: Summary, *, stratum: str = "all", figures: Collection[str] = ()) -> str:
+    """The curves as Markdown; see ``curves_of``."""
     lines: list[str] = []
-    for curves in curves_of(summary, stratum=stratum):
+    for curves in curves_of(summary, stratum=stratum, figures=figures):
         lines += [f"**{curves.title}**", "", _line(curves.headings)]
         lines += [_line(["---", "---", *["---:"] * (len(curves.headings) - 2)])]
         lines += [*map(_line, curves.rows), ""]
