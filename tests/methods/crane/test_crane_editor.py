@@ -280,6 +280,20 @@ def test_the_policy_lets_go_of_a_chain_that_has_stated_its_card(settings: dict[s
         assert "forgotten" in crane.generate([query])[0][0].text
 
 
+def test_a_chain_that_the_unedited_model_ends_at_once_stays_the_policy_s(settings: dict[str, Any]) -> None:
+    def stops(query: Query) -> str:
+        if query.note is None:
+            return told((query.chain_start or "nothing.").strip(), "pruspenland")
+        return told("by the note togronmed is based in pruspenland. its capital is ostrune.", "ostrune")
+
+    crane, asked = with_policy(stops, [COUNTRY], settings)
+    with crane:
+        (text,) = texts(crane, "what is the capital of where togronmed is based?")
+    assert text.endswith("its capital is ostrune.</think><answer> ostrune</answer>")
+    assert [is_on for is_on, _ in asked] == [True, False]
+    assert crane.usage.num_released == 0
+
+
 def test_a_card_that_follows_from_the_one_stated_is_found_in_what_the_unedited_model_goes_on_with(
     settings: dict[str, Any],
 ) -> None:

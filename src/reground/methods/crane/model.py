@@ -288,12 +288,22 @@ class CraneModel(WrappedModel):
         released = {draft: end for draft, end in stated.items() if end is not None and draft not in inserted}
         start = time.perf_counter()
         beside = [self._with_further(draft, *further) for draft, further in inserted.items()]
+        by_policy = {draft: draft.output for draft in released}
         alone = [self._let_go(draft, end) for draft, end in released.items()]
         with self._in_force(is_on=True):
             self._write_on(list(zip(inserted, beside, strict=True)), max_new_tokens, temperature)
         self._write_on(list(zip(released, alone, strict=True)), max_new_tokens, temperature)
+        for draft, output in by_policy.items():
+            if self._ends_here(draft, draft.output) and not self._ends_here(draft, output) and not output.is_truncated:
+                draft.output = output
+                self.usage.num_released -= 1
         self.usage.rewriting_s += time.perf_counter() - start
         return [*inserted, *released]
+
+    def _ends_here(self, draft: _Draft, output: Output) -> bool:
+        """Whether the chain of an output has no whole sentence beyond what of the draft has been read."""
+        chain = chain_in(output.text, self.delimiters) or ""
+        return not any(sentence.end > draft.read_to for sentence in sentences_of(chain))
 
     def _statement(self, draft: _Draft) -> Sentence | None:
         """The sentence after which the policy lets go: the first that says what a card does; None if it holds on.
