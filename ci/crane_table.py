@@ -53,7 +53,7 @@ def table(
         summaries: Of the runs.
         methods: Which of their methods, in this order; none: all.
         intervals: Whether each figure's interval and number stand beside it; else one sentence below the table tells
-            how wide the widest is.
+            how wide the widest is. Seconds are left out then: variants of one method find images encoded by another.
         names: One for each summary, which stands before its methods; none: a method's name is enough.
 
     Raises:
@@ -72,14 +72,16 @@ def table(
     lines = ["| | " + " | ".join(method for method, _ in columns) + " |", "|---" * (len(columns) + 1) + "|"]
     widest = 0.0
     for name, metric, level, stratum in FIGURES:
+        if metric in _IN_SECONDS and not intervals:
+            continue
         scores = [scores.get((metric, level, stratum)) for _, scores in columns]
         if any(score is not None and score.value is not None for score in scores):
             lines.append(f"| {name} | " + " | ".join(_cell(score, intervals) for score in scores) + " |")
         for score in scores:
-            if metric not in _IN_SECONDS and score is not None and score.low is not None and score.high is not None:
+            if score is not None and score.low is not None and score.high is not None:
                 widest = max(widest, score.high - score.low)
     if not intervals:
-        lines += ["", f"The widest of the 95 % intervals, seconds aside, is {widest:.3f} from end to end."]
+        lines += ["", f"The widest of the 95 % intervals is {widest:.3f} from end to end."]
     return lines
 
 

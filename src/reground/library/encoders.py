@@ -178,9 +178,9 @@ def open_encoders(text: str, image: str | None) -> Encoders:
 
 
 def open_text_encoder(spec: str) -> TextEncoder:
-    """A text encoder by its spec, remembering what it has read; see ``open_encoders``."""
+    """A text encoder by its spec; see ``open_encoders``."""
     parts = [_opened(part, TEXT_ENCODERS, "text encoder") for part in spec.split("+")]
-    return RememberingTexts(parts[0] if len(parts) == 1 else JoinedTexts(parts))
+    return parts[0] if len(parts) == 1 else JoinedTexts(parts)
 
 
 def open_image_encoder(spec: str) -> ImageEncoder:

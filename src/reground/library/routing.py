@@ -26,7 +26,7 @@ from reground.edits.names import names_in
 from reground.edits.records import ImageRef, Record, Text
 from reground.errors import InputError
 from reground.library.card import EditCard
-from reground.library.encoders import Encoders
+from reground.library.encoders import Encoders, RememberingTexts
 from reground.library.index import Match, Side, Vector
 from reground.library.store import Library
 from reground.models.base import Query
@@ -233,6 +233,7 @@ class Router:
     ) -> None:
         self.library = library
         self._encoders = encoders
+        self._texts: RememberingTexts | None = None
         self.calibration = calibration
         self.image_share = image_share if calibration is None else calibration.image_share
         if calibration is not None:
@@ -242,6 +243,12 @@ class Router:
     def encoders(self) -> Encoders:
         """The encoders, opened if they were not."""
         return self._encoders or self.library.encoders
+
+    def _read(self, texts: Sequence[str]) -> Vector:
+        """Vectors of texts; those of questions and sentences that come again are kept, for as long as the router is."""
+        if self._texts is None:
+            self._texts = RememberingTexts(self.encoders.text)
+        return self._texts.encode(texts)
 
     def route(self, queries: Sequence[Query], *, num_candidates: int = _NUM_CANDIDATES) -> list[Route]:
         """The cards of each query; all queries see the same version of the library.
@@ -256,7 +263,7 @@ class Router:
         self.library.refresh()
         if not queries:
             return []
-        text_BD = self.encoders.text.encode([query.question for query in queries])
+        text_BD = self._read([query.question for query in queries])
         found: list[dict[Way, list[Match]]] = [{} for _ in queries]
         for way in WAYS:
             rows = [row for row, query in enumerate(queries) if way in self._ways(query)]
@@ -288,7 +295,7 @@ class Router:
         self.library.refresh()
         if not sentences:
             return []
-        text_BD = self.encoders.text.encode(sentences)
+        text_BD = self._read(sentences)
         asked_BD = self._asked("sentence", text_BD, [None] * len(sentences))
         near = self.library.search(self._side("sentence"), asked_BD, num_candidates)
         named = self._named("named", text_BD, sentences, num_candidates)
@@ -319,7 +326,7 @@ class Router:
             row: query.question for row, query in enumerate(queries) if query is not None and query.image is not None
         }
         if asked and self.library.layout.image_encoder is not None:
-            text_BD = self.encoders.text.encode(list(asked.values()))
+            text_BD = self._read(list(asked.values()))
             matches = self._named("percept", text_BD, [sentences[row] for row in asked], num_candidates)
             for row, of_row in zip(asked, matches, strict=True):
                 found[row] = of_row
@@ -330,7 +337,7 @@ class Router:
         if self._side(candidate.way) != "image":
             return {"question": candidate.score}
         vectors = self.library.vectors([candidate.id]).get(candidate.id, {})
-        asked_D = self._asked("image", self.encoders.text.encode([query.question]), [query.image])[0]
+        asked_D = self._asked("image", self._read([query.question]), [query.image])[0]
         cut = len(asked_D) - self.encoders.text.num_dimensions
         products_D = asked_D * vectors["image"]
         weights = {"image": self.image_share, "question": 1 - self.image_share}
