@@ -55,7 +55,7 @@ def as_curves(summary: Summary) -> str:
 
 def by_split(*summaries: Summary) -> str:
     """The figures on one split of the suite beside those on another."""
-    return "\n".join(table(summaries, intervals=False, names=_SPLITS)) + "\n"
+    return "\n".join(table(summaries, ("crane", "gold-retrieval"), intervals=False, names=_SPLITS)) + "\n"
 
 
 #: Figures of a chain that letters would blur.
@@ -68,6 +68,7 @@ PAGES: tuple[tuple[str, str, tuple[str, ...], Callable[..., str]], ...] = (
     ("docs/multimed.md", "multimed", ("multimed",), as_tables),
     ("docs/methods/crane.md", "crane", ("crane",), as_figures),
     ("docs/methods/crane.md", "crane-ablations", ("crane-ablations",), as_bare_figures),
+    ("docs/methods/crane.md", "crane-splits", tuple(f"crane-splits/{split}" for split in _SPLITS), by_split),
 )
 
 
