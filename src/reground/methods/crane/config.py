@@ -56,7 +56,7 @@ class CranePromptConfig(MethodConfig):
     percept_question: _Name | None = None
     looks_up: bool = True
     max_lookups: int = Field(default=8, ge=1)
-    max_inserted: int = Field(default=8, ge=1)
+    max_inserted: int = Field(default=2, ge=1)
     tells_called: bool = True
     releases: bool = True
     hands_back: bool = True
