@@ -68,6 +68,7 @@ PAGES: tuple[tuple[str, str, tuple[str, ...], Callable[..., str]], ...] = (
     ("docs/multimed.md", "multimed", ("multimed",), as_tables),
     ("docs/methods/crane.md", "crane", ("crane",), as_figures),
     ("docs/methods/crane.md", "crane-ablations", ("crane-ablations",), as_bare_figures),
+    ("docs/methods/crane.md", "crane-many", ("crane-many",), as_bare_figures),
     ("docs/methods/crane.md", "crane-splits", tuple(f"crane-splits/{split}" for split in _SPLITS), by_split),
 )
 
