@@ -66,6 +66,7 @@ PAGES: tuple[tuple[str, str, tuple[str, ...], Callable[..., str]], ...] = (
     ("README.md", "quickstart", ("quickstart",), as_printed),
     ("docs/comparison.md", "methods", ("methods",), as_tables),
     ("docs/multimed.md", "multimed", ("multimed",), as_tables),
+    ("docs/lifelong.md", "lifelong", ("lifelong/ft",), as_curves),
     ("docs/methods/crane.md", "crane", ("crane",), as_figures),
     ("docs/methods/crane.md", "crane-ablations", ("crane-ablations",), as_bare_figures),
     ("docs/methods/crane.md", "crane-many", ("crane-many",), as_bare_figures),
