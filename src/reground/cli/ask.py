@@ -41,7 +41,7 @@ def ask(
         for text in texts:
             _require_unicode(name, text)
     ref = ImageRef(frames=tuple(images)) if images else None
-    model = model if engine is None else with_engine(model, engine)
+    model = with_engine(model, engine)
     model_entry(model)
     if ref is not None:
         open_image(ref)

@@ -33,7 +33,7 @@ def doctor(
     from reground.runner.doctor import diagnose
 
     ref = ImageRef(frames=(image,)) if image else None
-    model = model if engine is None else with_engine(model, engine)
+    model = with_engine(model, engine)
     check_placement(model, dtype, device)
     if ref is not None:
         open_image(ref)

@@ -106,12 +106,12 @@ def parse_checkpoint(spec: str) -> CheckpointSpec:
     return CheckpointSpec(source=source, revision=revision, options=options)
 
 
-def with_engine(spec: str, engine: str) -> str:
+def with_engine(spec: str, engine: str | None) -> str:
     """The name of the same checkpoint, answered by an engine.
 
     Args:
         spec: As for ``parse_checkpoint``.
-        engine: Such as ``vllm``.
+        engine: Such as ``vllm``; None: the name stays as it is.
 
     Raises:
         InputError: No checkpoint, or one whose name says already what answers; or no such engine.
@@ -120,6 +120,8 @@ def with_engine(spec: str, engine: str) -> str:
         >>> with_engine("hf:ORG/NAME?max_pixels=1003520", "vllm")
         'hf:ORG/NAME?max_pixels=1003520&engine=vllm'
     """
+    if engine is None:
+        return spec
     if not spec.startswith("hf:"):
         raise InputError(
             f"the model {spec!r} was to be answered by the engine {engine!r}.",

@@ -11,7 +11,7 @@ from rich.text import Text
 from reground.errors import printable
 from reground.evaluation.results import Score, Summary
 
-__all__ = ["Curves", "curves_of", "markdown_curves", "terminal_curves"]
+__all__ = ["Curves", "curves_of", "markdown_curves", "markdown_row", "terminal_curves"]
 
 #: Heading, metric, level, and what says where half of it is lost.
 _FIGURES: tuple[tuple[str, str, str, str | None], ...] = (
@@ -135,11 +135,12 @@ def markdown_curves(summary: Summary, *, stratum: str = "all", figures: Collecti
     """The curves as Markdown; see ``curves_of``."""
     lines: list[str] = []
     for curves in curves_of(summary, stratum=stratum, figures=figures):
-        lines += [f"**{curves.title}**", "", _line(curves.headings)]
-        lines += [_line(["---", "---", *["---:"] * (len(curves.headings) - 2)])]
-        lines += [*map(_line, curves.rows), ""]
+        lines += [f"**{curves.title}**", "", markdown_row(curves.headings)]
+        lines += [markdown_row(["---", "---", *["---:"] * (len(curves.headings) - 2)])]
+        lines += [*map(markdown_row, curves.rows), ""]
     return "\n".join(lines)
 
 
-def _line(cells: Sequence[str]) -> str:
+def markdown_row(cells: Sequence[str]) -> str:
+    """Cells as one row of a Markdown table."""
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from reground.errors import printable
 from reground.evaluation.results import Example, Score, Summary
-from reground.reports.curves import terminal_curves
+from reground.reports.curves import markdown_row, terminal_curves
 
 __all__ = ["findings", "markdown_table", "print_summary", "terminal_tables"]
 
@@ -183,11 +183,11 @@ def markdown_table(summary: Summary, *, stratum: str = "all") -> str:
             about = "" if stratum == "all" else f", stratum {stratum}"
             lines += [f"**{title}** {setting.title()}{about}", ""]
             headings = ["method", *(figure.heading.replace("\n", " ") for figure in figures)]
-            lines += [_markdown_row(headings), _markdown_row(["---", *["---:"] * len(figures)])]
+            lines += [markdown_row(headings), markdown_row(["---", *["---:"] * len(figures)])]
             for method in methods:
                 scores = [index.get((method, setting, figure.metric, figure.level)) for figure in figures]
                 cells = [_plain(score, figure) for score, figure in zip(scores, figures, strict=True)]
-                lines.append(_markdown_row([method, *cells]))
+                lines.append(markdown_row([method, *cells]))
             lines.append("")
     return "\n".join(lines)
 
@@ -265,10 +265,6 @@ def _bytes(value: float) -> str:
             return f"{value:.0f}{suffix}" if suffix == "" or value >= 99.5 else f"{value:.1f}{suffix}"
         value /= 1000
     return f"{value:.1f}G"
-
-
-def _markdown_row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def _scored(index: _Index, setting: _Setting, methods: Sequence[str], metric: str, level: str) -> dict[str, float]:
