@@ -28,6 +28,7 @@ from reground.evaluation.labels import judge_probe
 from reground.evaluation.locality import independence, kept_correct
 from reground.evaluation.scores import summarise
 from reground.evaluation.stance import RuleStanceReader
+from reground.runner.cores import num_usable_cores
 from reground.runner.journal import ROWS_FILE, iterate_rows
 
 _NUM_METHODS = 40
@@ -121,7 +122,7 @@ def _measure(folder: Path) -> None:
     num_rows = sum(1 for _ in iterate_rows(folder))
     read = clock.lap("read")
     read["read_peak_bytes"] = _peak_bytes()
-    summarise(edits, probes, iterate_rows(folder))
+    summarise(edits, probes, iterate_rows(folder), workers=num_usable_cores())
     both = clock.lap("read_and_summarise")
     size = (folder / ROWS_FILE).stat().st_size
     print(json.dumps({"rows": num_rows, "file_bytes": size, **read, **both, "peak_bytes": _peak_bytes()}))

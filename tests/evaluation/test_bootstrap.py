@@ -8,8 +8,8 @@ import pytest
 from reground.evaluation.bootstrap import (
     Difference,
     Interval,
-    interval_of_percentile,
     intervals,
+    intervals_of_percentiles,
     paired_differences,
 )
 
@@ -62,16 +62,16 @@ def test_fewer_than_two_clusters_have_no_interval() -> None:
     assert intervals(column([3.0]), column([4.0])) == [Interval(None, None)]
     assert intervals(column([3.0, 0.0]), column([4.0, 0.0])) == [Interval(None, None)]
     assert intervals(column([0.0]), column([0.0])) == [Interval(None, None)]
-    assert interval_of_percentile([1.0], 50) == Interval(None, None)
+    assert intervals_of_percentiles([1.0], [50]) == [Interval(None, None)]
     assert intervals(column([3.0, 1.0]), column([4.0, 4.0]), num_resamples=0) == [Interval(None, None)]
 
 
 def test_interval_of_a_median_holds_it() -> None:
     values = [float(v) for v in range(1, 102)]
-    found = interval_of_percentile(values, 50)
+    (found,) = intervals_of_percentiles(values, [50])
     assert found.low is not None and found.high is not None
     assert found.low < 51 < found.high
-    assert found == interval_of_percentile(values, 50)
+    assert intervals_of_percentiles(values, [95, 50])[1] == found
 
 
 def test_pairing_cancels_what_makes_an_edit_hard() -> None:

@@ -16,8 +16,8 @@ __all__ = [
     "ClusterTotals",
     "Difference",
     "Interval",
-    "interval_of_percentile",
     "intervals",
+    "intervals_of_percentiles",
     "paired_differences",
 ]
 
@@ -113,21 +113,22 @@ def intervals(
     return found
 
 
-def interval_of_percentile(
+def intervals_of_percentiles(
     values: Sequence[float],
-    percentile: float,
+    percentiles: Sequence[float],
     *,
     num_resamples: int = 2000,
     seed: int = 0,
     confidence: float = 0.95,
-) -> Interval:
-    """Percentile interval of a percentile (in [0, 100]) of one value per cluster."""
+) -> list[Interval]:
+    """Percentile intervals of percentiles (each in [0, 100]) of one value per cluster; all share their resamples."""
     if len(values) < 2 or num_resamples == 0:
-        return Interval(None, None)
+        return [Interval(None, None)] * len(percentiles)
     drawn_RE = _drawn(len(values), num_resamples, seed)
-    resampled = np.percentile(np.asarray(values, dtype=np.float64)[drawn_RE], percentile, axis=1)
-    low, high = np.percentile(resampled, _ends(confidence))
-    return Interval(float(low), float(high))
+    resampled_PR = np.percentile(
+        np.asarray(values, dtype=np.float64)[drawn_RE], percentiles, axis=1, overwrite_input=True
+    )
+    return [Interval(*map(float, np.percentile(resampled_R, _ends(confidence)))) for resampled_R in resampled_PR]
 
 
 def paired_differences(

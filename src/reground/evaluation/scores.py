@@ -11,18 +11,19 @@ from collections import Counter, defaultdict
 from collections.abc import Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 import reground
-from reground.edits.records import Answer, Edit, Probe, Row, Trace, TraceOutcome
+from reground.edits.records import Answer, Edit, Probe, Row, Trace
 from reground.errors import InputError
 from reground.evaluation.bootstrap import (
     ClusterTotals,
     Interval,
-    interval_of_percentile,
     intervals,
+    intervals_of_percentiles,
     paired_differences,
 )
 from reground.evaluation.forgetting import (
@@ -35,22 +36,21 @@ from reground.evaluation.forgetting import (
     independent_difference,
     spread,
 )
-from reground.evaluation.labels import (
-    COLLAPSED_OUTCOMES,
-    LABELS,
-    NO_REFERENCE,
-    NO_ROW,
-    Judgement,
-    Label,
-    Measure,
-    Unscored,
-    judge_probe,
-    prior_of,
+from reground.evaluation.judging import (
+    HOP_METRICS,
+    IN_SCOPE_METRICS,
+    LOCALITY_METRICS,
+    Asked,
+    Output,
+    Said,
+    Task,
+    Verdict,
+    judge_all,
 )
-from reground.evaluation.locality import independence, kept_correct
+from reground.evaluation.labels import LABELS, NO_REFERENCE, NO_ROW, Label, Measure, Unscored, prior_of
 from reground.evaluation.protocol import ProtocolSettings
 from reground.evaluation.results import Comparison, Example, Score, Summary
-from reground.evaluation.stance import Stance, StanceReader
+from reground.evaluation.stance import StanceReader
 from reground.evaluation.strata import STRATA, Belief, Stratum, strata_of, stratum
 
 __all__ = ["HEADLINES", "GroupKey", "summarise"]
@@ -69,22 +69,8 @@ HEADLINES: tuple[tuple[str, str], ...] = (
     ("independence_image", "far"),
 )
 
-#: Metrics of a probe that expects a new answer, in the order of its measures.
-_IN_SCOPE_METRICS = (
-    "tf",
-    "answer",
-    "token_f1",
-    "grounded",
-    "illusion_gap",
-    "collapse",
-    "chain_length_ratio",
-    *(f"collapse_{outcome}" for outcome in COLLAPSED_OUTCOMES),
-    *(label for label in LABELS if label not in ("grounded", "collapse")),
-)
-#: What a probe of portability has after those.
-_HOP_METRICS = ("intermediate_usage", "hop_accuracy")
-_MEASURES = (*_IN_SCOPE_METRICS, *_HOP_METRICS)
-_LOCALITY_METRICS = ("independence", "kept_correct")
+_MEASURES = (*IN_SCOPE_METRICS, *HOP_METRICS)
+_GROUNDED = _MEASURES.index("grounded")
 #: A level of portability: the number of hops and, where stated, where the edited fact stands among them.
 _HOP = re.compile(r"(hop([0-9]+))(?:\.(first|middle|last|composed))?")
 _NO_BELIEFS = "No beliefs were sampled: figures are given for all edits together, not per stratum."
@@ -114,6 +100,8 @@ class GroupKey:
     chain_tokens: int | None = None
 
 
+#: The fields of a ``GroupKey``: of a million rows each has to find its group.
+_GroupFields = tuple[str, str, str, str, int, int | None]
 #: The number of what ``shallow`` counts under.
 _SHALLOW = 0
 #: Columns that are needed after the scores of their group.
@@ -121,20 +109,11 @@ _COMPARED = tuple(dict.fromkeys((*HEADLINES, *_SIDE_EFFECTS)))
 
 
 @dataclass(frozen=True, slots=True)
-class _ReadOutput:
-    """What counts of a trace: far less than the trace, of which there may be a million."""
-
-    outcome: TraceOutcome
-    chain: str | None
-    answer: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class _Put:
     """What counts of a row with a probe."""
 
     raw: str | None
-    trace: _ReadOutput | None
+    trace: Output | None
     tf: float | None
     checkpoint: int
     age: int | None
@@ -151,7 +130,7 @@ class _Batch:
 class _Before:
     """What counts of a row of the unedited model."""
 
-    trace: _ReadOutput | None
+    trace: Output | None
     tf: float | None
     generate_s: float | None
     batch: _Batch
@@ -193,10 +172,9 @@ class _Findings:
         self._code_of: dict[str, int] = {}
         self._arrays: tuple[_Floats, _Ints] | None = None
 
-    def number(self, measures: Sequence[Measure]) -> int:
-        """The number of some measures."""
-        found = tuple([one.reason if isinstance(one, Unscored) else one for one in measures])
-        return self._number_of.setdefault(found, len(self._number_of))
+    def number(self, measures: tuple[float | str, ...]) -> int:
+        """The number of some measures: numbers, or why there is none."""
+        return self._number_of.setdefault(measures, len(self._number_of))
 
     @property
     def reasons(self) -> list[str]:
@@ -310,6 +288,7 @@ def summarise(
     tags: Mapping[str, Sequence[str]] | None = None,
     orders: Sequence[Sequence[str]] = (),
     fit_seconds: Mapping[str, float] | None = None,
+    workers: int = 1,
 ) -> Summary:
     """Every score of a run, with intervals, comparisons, examples and what could not be scored.
 
@@ -329,12 +308,13 @@ def summarise(
         orders: For each order of the run's chains, ids of the edits as they are applied: tells which probe is decided
             by another edit that is in force.
         fit_seconds: By method, what its training took, once.
+        workers: Processes that judge outputs, see ``judging.judge_all``; the summary is the same for any number.
 
     Raises:
         InputError: A row or belief names an edit or a probe that is not among those given.
     """
     settings = settings or ProtocolSettings()
-    reader = _Remembered(reader or _default_reader())
+    reader = reader or _default_reader()
     edit_of = {edit.id: edit for edit in edits}
     probe_of = {probe.id: probe for probe in probes}
     probes_of: dict[str, dict[str, Probe]] = defaultdict(dict)
@@ -344,7 +324,7 @@ def summarise(
     in_force = ForceOrder(edit_of, list(probe_of.values()), orders)
     references = _References()
     failed_references: list[Row] = []
-    groups: dict[GroupKey, _Group] = {}
+    filed: dict[_GroupFields, _Group] = {}
     id_of = {probe_id: probe_id for probe_id in probe_of}
     for row in rows:
         run = run or row.run
@@ -354,25 +334,28 @@ def summarise(
         if row.phase == "before" and row.failure is None:
             references.add(row)
         elif row.phase == "after":
-            _file(groups, row, id_of)
+            _file(filed, row, id_of)
         else:
             failed_references.append(row)
-    groups = {group.key: group for group in map(_with_its_length, groups.values())}
+    groups = {group.key: group for group in map(_with_its_length, filed.values())}
     stratum_of = _strata(beliefs, edit_of)
     scores: list[Score] = []
     examples: list[Example] = []
-    judge = _Judge(probe_of, references, reader, in_force)
+    judge = _Judge(probe_of, references, in_force)
     judged = [(group, _expected(group, edit_of, probe_of)) for group in groups.values()]
-    for place, (edit_id, edit) in enumerate(edit_of.items()):  # edit by edit: outputs about one have much in common
-        reader.forget()
-        judge.judge(place, edit_id, edit, probes_of[edit_id], judged)
+    tasks = (
+        judge.task(place, edit_id, edit, probes_of[edit_id], judged)
+        for place, (edit_id, edit) in enumerate(edit_of.items())
+    )
+    for places, verdicts in judge_all(tasks, reader, workers):
+        judge.keep(places, verdicts)
     edit_ids = tuple(edit_of)
     for group, _ in judged:
         sequence = _Whole(group, judge)
         group.columns = _with_absent(sequence.columns(len(edit_ids)), len(edit_ids))
         group.reasons = sequence.reasons
-        filed = _filed(edit_of, stratum_of.get(group.key.model, {}), tags or {})
-        scores += _scores(group, filed, judge.findings.reasons, settings)
+        sorts = _sorts(edit_of, stratum_of.get(group.key.model, {}), tags or {})
+        scores += _scores(group, sorts, judge.findings.reasons, settings)
         scores += _part_scores(group, sequence, edit_ids, settings)
         scores += _costs(group, references, settings)
         scores += _fit_costs(group.key, (fit_seconds or {}).get(group.key.method))
@@ -440,31 +423,8 @@ class _ReferencesOf:
         return self.own.get(probe_id) or self.any.get(probe_id)
 
 
-def _read_output(trace: Trace | None) -> _ReadOutput | None:
-    return None if trace is None else _ReadOutput(trace.outcome, trace.chain, trace.answer)
-
-
-class _Remembered:
-    """A stance reader that reads the same chain about the same fact once, until it is told to forget."""
-
-    def __init__(self, reader: StanceReader) -> None:
-        self._reader = reader
-        self._read: dict[tuple[str, tuple[str, ...], tuple[str, ...], str], Stance] = {}
-
-    @property
-    def name(self) -> str:
-        return self._reader.name
-
-    def forget(self) -> None:
-        """Drop what is remembered of an edit."""
-        self._read.clear()
-
-    def read(self, chain: str, *, new: Answer, prior: Answer | None, question: str = "") -> Stance:
-        asked = (chain, new.spellings, prior.spellings if prior is not None else (), question)
-        known = self._read.get(asked)
-        if known is None:
-            known = self._read[asked] = self._reader.read(chain, new=new, prior=prior, question=question)
-        return known
+def _read_output(trace: Trace | None) -> Output | None:
+    return None if trace is None else Output(trace.outcome, trace.chain, trace.answer)
 
 
 def _require(what: str, which: str, noun: str, wanted: str, known: Mapping[str, object]) -> None:
@@ -476,13 +436,13 @@ def _require(what: str, which: str, noun: str, wanted: str, known: Mapping[str, 
         )
 
 
-def _file(groups: dict[GroupKey, _Group], row: Row, id_of: Mapping[str, str]) -> None:
+def _file(groups: dict[_GroupFields, _Group], row: Row, id_of: Mapping[str, str]) -> None:
     # Where each probe is put after as many further edits, the chain is one group, whatever its length by then.
     checkpoint = _WHOLE_CHAIN if row.schedule == "sequential" else row.checkpoint
-    key = GroupKey(row.method, row.model, row.benchmark, row.schedule, checkpoint, row.chain_tokens)
+    key = row.method, row.model, row.benchmark, row.schedule, checkpoint, row.chain_tokens
     group = groups.get(key)
     if group is None:
-        group = groups[key] = _Group(key)
+        group = groups[key] = _Group(GroupKey(*key))
     step = group.steps.get(row.step)
     if step is None:
         step = group.steps[row.step] = _Step(row.order)
@@ -538,46 +498,49 @@ def _strata(beliefs: Iterable[Belief], edit_of: Mapping[str, Edit]) -> dict[str,
     return dict(found)
 
 
-@dataclass(frozen=True, slots=True)
-class _Verdict:
-    """What one probe brought: the number of the finding, and what further conclusions are drawn from."""
+#: What came back from one probe of an edit in one group: its id; the number among the outputs to be judged, or why
+#: there is nothing to judge; the age.
+_Place = tuple[str, int | str, int | None]
 
-    finding: int
-    grounded: Measure = 0.0
-    label: Label | None = None
+
+@dataclass(frozen=True, slots=True)
+class _Places:
+    """What came back from the probes of an edit in one order of a group."""
+
+    group: _Group
+    order: int | None
+    edit: int
+    probes: list[_Place]
 
 
 class _Judge:
     """Finds what the probes of an edit say, group by group."""
 
-    def __init__(
-        self, probe_of: Mapping[str, Probe], references: _References, reader: StanceReader, in_force: ForceOrder
-    ) -> None:
+    def __init__(self, probe_of: Mapping[str, Probe], references: _References, in_force: ForceOrder) -> None:
         self.findings = _Findings()
+        self._probe_of = probe_of
         self._references = references
-        self._reader = reader
         self._in_force = in_force
         self._number_of: dict[_Labels, int] = {((("shallow", "all"), 0),): _SHALLOW}
         self._labels_of = {
             probe_id: self._number_of.setdefault(_labels(probe), len(self._number_of))
             for probe_id, probe in probe_of.items()
         }
-        self._unscored: dict[str, _Verdict] = {}
 
     @property
     def labels(self) -> list[_Labels]:
         """What probes count under, by number."""
         return list(self._number_of)
 
-    def judge(
+    def task(
         self,
         place: int,
         edit_id: str,
         edit: Edit,
         probes: Mapping[str, Probe],
         groups: Sequence[tuple[_Group, Mapping[int | None, Collection[str]]]],
-    ) -> None:
-        """Adds what the probes of one edit say to each order of each group that is to have it.
+    ) -> Task[list[_Places]]:
+        """What is to be judged of one edit for each order of each group that is to have it.
 
         Args:
             place: Place of the edit among all.
@@ -587,96 +550,78 @@ class _Judge:
             groups: Each with the edits it is to have in each order.
         """
         exact = next((probe_id for probe_id, probe in probes.items() if probe.kind == "reliability"), None)
-        known: dict[Hashable, _Verdict] = {}
+        number_of: dict[Hashable, int] = {}
+        asked: list[Asked] = []
+        places = []
         for group, expected in groups:
             references = self._references.of(group.key)
             before = references.find(exact) if exact is not None else None
             prior = prior_of(edit, before.trace if before is not None else None)
             for order, edit_ids in expected.items():
                 if edit_id in edit_ids:
-                    self._judge_in(group, order, place, edit_id, edit, probes, references, prior, known)
+                    came_back = self._came_back(group, order, edit_id, probes, references, prior, number_of, asked)
+                    places.append(_Places(group, order, place, came_back))
+        return Task(places, edit, asked)
 
-    def _judge_in(
+    def _came_back(
         self,
         group: _Group,
         order: int | None,
-        place: int,
         edit_id: str,
-        edit: Edit,
         probes: Mapping[str, Probe],
         references: _ReferencesOf,
         prior: Answer | None,
-        known: dict[Hashable, _Verdict],
-    ) -> None:
+        number_of: dict[Hashable, int],
+        asked: list[Asked],
+    ) -> list[_Place]:
         put, failed = group.put[order], group.failed[order]
-        found = group.found.setdefault(order, _Sequence())
         told = prior.spellings if prior is not None else None
-        grounded: dict[str, list[Measure]] = {"exact": [], "beyond": []}
         missing = f"step failed: {failed[edit_id]}" if edit_id in failed else NO_ROW
+        places: list[_Place] = []
         for probe_id, probe in probes.items():
-            before, after = references.find(probe_id), put.get(probe_id)
-            why = missing
-            if after is not None and self._in_force.is_decided_by_another(probe, order, after.checkpoint):
-                why, after = DECIDED_BY_ANOTHER, None
+            after = put.get(probe_id)
             if after is None:
-                verdict = self._unscored_for(why)
+                places.append((probe_id, missing, None))
+            elif self._in_force.is_decided_by_another(probe, order, after.checkpoint):
+                places.append((probe_id, DECIDED_BY_ANOTHER, None))
             else:
-                said = after.trace
-                asked = (
-                    (probe_id, id(before), told, after.tf, said.outcome, said.chain, said.answer)
-                    if said is not None
-                    else (probe_id, id(before), told, after.tf)
-                )
-                verdict = known.get(asked) or known.setdefault(asked, self._verdict(edit, probe, before, after, prior))
-            found.add(place, self._labels_of[probe_id], verdict.finding, after.age if after is not None else None)
-            if not probe.is_local:
-                grounded["exact" if probe.kind == "reliability" else "beyond"].append(verdict.grounded)
-                if verdict.label is not None:
-                    found.labelled[verdict.label].append(probe_id)
-        shallow = self.findings.number((_shallow(grounded["exact"], grounded["beyond"]),))
-        found.add(place, _SHALLOW, shallow)
+                before, said = references.find(probe_id), after.trace
+                output = (said.outcome, said.chain, said.answer) if said is not None else None
+                key = probe_id, id(before), told, after.tf, output
+                number = number_of.setdefault(key, len(asked))
+                if number == len(asked):
+                    reference = Said(before.trace, before.tf) if before is not None else None
+                    asked.append(Asked(probe, reference, Said(said, after.tf), prior))
+                places.append((probe_id, number, after.age))
+        return places
 
-    def _unscored_for(self, why: str) -> _Verdict:
-        if why not in self._unscored:
-            reason = Unscored(why)
-            self._unscored[why] = _Verdict(self.findings.number((reason,) * len(_MEASURES)), reason)
-        return self._unscored[why]
-
-    def _verdict(self, edit: Edit, probe: Probe, before: _Before | None, after: _Put, prior: Answer | None) -> _Verdict:
-        if probe.is_local:
-            measures = independence(edit, probe, before, after), kept_correct(probe, before, after)
-            return _Verdict(self.findings.number(measures))
-        judgement = judge_probe(edit, probe, before, after, self._reader, prior)
-        label = None if isinstance(judgement.label, Unscored) else judgement.label
-        return _Verdict(self.findings.number(_measures(judgement)), judgement.grounded, label)
-
-
-def _measures(judgement: Judgement) -> tuple[Measure, ...]:
-    """What one judgement contributes to each metric of ``_MEASURES``."""
-    tf, grounded, fell = judgement.tf, judgement.grounded, judgement.collapse
-    gap = tf if isinstance(tf, Unscored) else grounded if isinstance(grounded, Unscored) else tf - grounded
-    # Without a chain to read, "collapse" is a finding and "no dissonance" is not.
-    failure = grounded if isinstance(grounded, Unscored) else judgement.label
-    return (
-        tf,
-        judgement.answer,
-        judgement.token_f1,
-        grounded,
-        gap,
-        fell,
-        judgement.chain_length_ratio,
-        *(
-            fell if isinstance(fell, Unscored) else float(bool(fell) and judgement.outcome == outcome)
-            for outcome in COLLAPSED_OUTCOMES
-        ),
-        *(
-            failure if isinstance(failure, Unscored) else float(failure == name)
-            for name in LABELS
-            if name not in ("grounded", "collapse")
-        ),
-        judgement.intermediate_usage,
-        judgement.hop_accuracy,
-    )
+    def keep(self, places: Iterable[_Places], verdicts: Sequence[Verdict]) -> None:
+        """Adds the verdicts on one edit to what was found in each order of each group."""
+        finding_of: dict[int | str, int] = {}
+        for one in places:
+            found = one.group.found.setdefault(one.order, _Sequence())
+            grounded: dict[str, list[Measure]] = {"exact": [], "beyond": []}
+            for probe_id, number, age in one.probes:
+                if isinstance(number, str):
+                    measures: tuple[float | str, ...] = (number,) * len(_MEASURES)
+                    label = None
+                else:
+                    measures, label = verdicts[number].measures, verdicts[number].label
+                finding = finding_of.get(number)
+                if finding is None:
+                    finding = finding_of[number] = self.findings.number(measures)
+                found.add(one.edit, self._labels_of[probe_id], finding, age)
+                probe = self._probe_of[probe_id]
+                if not probe.is_local:
+                    measure = measures[_GROUNDED]
+                    grounded["exact" if probe.kind == "reliability" else "beyond"].append(
+                        Unscored(measure) if isinstance(measure, str) else measure
+                    )
+                    if label is not None:
+                        found.labelled[label].append(probe_id)
+            shallow = _shallow(grounded["exact"], grounded["beyond"])
+            told = shallow.reason if isinstance(shallow, Unscored) else shallow
+            found.add(one.edit, _SHALLOW, self.findings.number((told,)))
 
 
 def _labels(probe: Probe) -> _Labels:
@@ -686,9 +631,9 @@ def _labels(probe: Probe) -> _Labels:
         return tuple(
             ((f"{metric}_{side}", level), place)
             for level in _local_levels(probe)
-            for place, metric in enumerate(_LOCALITY_METRICS)
+            for place, metric in enumerate(LOCALITY_METRICS)
         )
-    metrics = _MEASURES if probe.kind == "portability" else _IN_SCOPE_METRICS
+    metrics = _MEASURES if probe.kind == "portability" else IN_SCOPE_METRICS
     return tuple(((metric, level), place) for level in _in_scope_levels(probe) for place, metric in enumerate(metrics))
 
 
@@ -824,10 +769,10 @@ def _with_absent(columns: dict[tuple[str, str], _Column], num_edits: int) -> dic
         ("multi_hop", "multi-hop portability"),
         ("all", "in-scope"),
     ):
-        hop_metrics = _HOP_METRICS if level in ("portability", "multi_hop") else ()
-        for metric in (*_IN_SCOPE_METRICS, *hop_metrics):
+        hop_metrics = HOP_METRICS if level in ("portability", "multi_hop") else ()
+        for metric in (*IN_SCOPE_METRICS, *hop_metrics):
             declare((metric, level), f"{what} probes")
-    for metric in _LOCALITY_METRICS:
+    for metric in LOCALITY_METRICS:
         for side in ("text", "image"):
             for level in ("near", "far", "all"):
                 what = f"{side} locality probes" if level == "all" else f"{level} {side} locality probes"
@@ -835,7 +780,7 @@ def _with_absent(columns: dict[tuple[str, str], _Column], num_edits: int) -> dic
     return columns
 
 
-def _filed(
+def _sorts(
     edit_ids: Iterable[str], stratum_of: Mapping[str, Stratum], tags: Mapping[str, Sequence[str]]
 ) -> dict[str, tuple[str, ...]]:
     """Under which strata and tags the scores of each edit count."""
@@ -843,17 +788,17 @@ def _filed(
 
 
 def _scores(
-    group: _Group, filed: Mapping[str, Sequence[str]], reasons_named: Sequence[str], settings: ProtocolSettings
+    group: _Group, sorts: Mapping[str, Sequence[str]], reasons_named: Sequence[str], settings: ProtocolSettings
 ) -> list[Score]:
     """The scores of every column of a group, for all edits and for each stratum and tag that has any."""
-    edit_ids = list(filed)
+    edit_ids = list(sorts)
     labels = list(group.columns)
     sums_EM = np.stack([column.sums_E for column in group.columns.values()], axis=1)
     counts_EM = np.stack([column.counts_E for column in group.columns.values()], axis=1)
     scores = []
-    tags = sorted({name for names in filed.values() for name in names} - set(STRATA))
+    tags = sorted({name for names in sorts.values() for name in names} - set(STRATA))
     for name in (*STRATA, *tags):
-        member = [i for i, edit_id in enumerate(edit_ids) if name in filed[edit_id]]
+        member = [i for i, edit_id in enumerate(edit_ids) if name in sorts[edit_id]]
         if not member:
             continue
         is_member_E = np.zeros(len(edit_ids), dtype=np.bool_)
@@ -944,12 +889,16 @@ def _costs(group: _Group, references: _References, settings: ProtocolSettings) -
     steps = [step for _, step in sorted(group.steps.items())]
     asked = references.of(group.key)
     scores = []
-    for metric, source, percentile in (
-        ("apply_s_p50", "apply_s", 50.0),
-        ("apply_s_p95", "apply_s", 95.0),
-        ("peak_bytes", "peak_bytes", None),
-        ("stored_bytes", "stored_bytes", None),
-        ("query_overhead_s", "query_overhead_s", None),
+    resampling: dict[str, Any] = {
+        "num_resamples": settings.bootstrap_resamples,
+        "seed": settings.bootstrap_seed,
+        "confidence": settings.confidence,
+    }
+    for source, percentiles in (
+        ("apply_s", (50.0, 95.0)),
+        ("peak_bytes", ()),
+        ("stored_bytes", ()),
+        ("query_overhead_s", ()),
     ):
         of_probing = source in ("stored_bytes", "query_overhead_s")
         measures = [
@@ -957,16 +906,20 @@ def _costs(group: _Group, references: _References, settings: ProtocolSettings) -
         ]
         values = [measure for measure in measures if not isinstance(measure, Unscored)]
         reasons = Counter(measure.reason for measure in measures if isinstance(measure, Unscored))
-        value, interval = None, Interval(None, None)
-        resampling = {"num_resamples": settings.bootstrap_resamples, "seed": settings.bootstrap_seed}
-        if values and percentile is not None:
-            value = float(np.percentile(values, percentile))
-            interval = interval_of_percentile(values, percentile, confidence=settings.confidence, **resampling)
+        names = [f"{source}_p{percentile:.0f}" for percentile in percentiles] or [source]
+        found: list[float | None] = [None] * len(names)
+        ends = [Interval(None, None)] * len(names)
+        if values and percentiles:
+            found = [float(value) for value in np.percentile(values, percentiles)]
+            ends = intervals_of_percentiles(values, percentiles, **resampling)
         elif values:
-            value = float(np.mean(values))
+            found = [float(np.mean(values))]
             column_E1 = np.array(values, dtype=np.float64)[:, None]
-            interval = intervals(column_E1, np.ones_like(column_E1), confidence=settings.confidence, **resampling)[0]
-        scores.append(_score(group.key, (metric, "all"), "all", value, interval, len(values), reasons))
+            ends = intervals(column_E1, np.ones_like(column_E1), **resampling)
+        scores += [
+            _score(group.key, (name, "all"), "all", value, interval, len(values), reasons)
+            for name, value, interval in zip(names, found, ends, strict=True)
+        ]
     return scores
 
 

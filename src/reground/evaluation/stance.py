@@ -271,10 +271,15 @@ def _find_parts(text: str, new: Answer, prior: Answer | None, found: Sequence[_M
 
 @functools.cache
 def _cue_pattern() -> tuple[re.Pattern[str], list[str]]:
-    """One regular expression over all cues, and the code of each of its groups."""
+    """One regular expression over all cues, and the code of each of its groups.
+
+    What all cues of a language have in common is looked for once, before any of them is tried.
+    """
     english, chinese = list(cues(ENGLISH_CUES)), list(cues(CHINESE_CUES))
-    groups = [rf"((?<![\w'])(?:{pattern})(?![\w]))" for _, pattern in english]
-    groups += [f"({pattern})" for _, pattern in chinese]
+    groups = [
+        rf"(?<![\w'])(?:{'|'.join(f'({pattern})' for _, pattern in english)})(?!\w)",
+        rf"(?=[^\x00-\x7f])(?:{'|'.join(f'({pattern})' for _, pattern in chinese)})",
+    ]
     groups += [f"({_NEW})", f"({_PART})", f"({_PRIOR})", rf"([^\W{_CJK}][\w'-]*|[{_CJK}])"]
     return re.compile("|".join(groups)), [*(code for code, _ in english), *(code for code, _ in chinese), *"xzyw"]
 
@@ -283,8 +288,10 @@ _BARE_NOTE = re.compile(rf"(?:^|(?<=[.;])\s*)(?:provided |supplied )?(?:{NOTE_NO
 
 
 @functools.cache
-def _contractions() -> list[tuple[re.Pattern[str], str]]:
-    return [(re.compile(pattern), written_out) for pattern, written_out in CONTRACTIONS]
+def _contractions() -> tuple[re.Pattern[str], list[tuple[re.Pattern[str], str]]]:
+    """What finds any contraction, and each with what it is written out as."""
+    each = [(re.compile(pattern), written_out) for pattern, written_out in CONTRACTIONS]
+    return re.compile("|".join(f"(?:{pattern})" for pattern, _ in CONTRACTIONS)), each
 
 
 @functools.lru_cache(maxsize=4096)
@@ -297,8 +304,10 @@ def _clauses(sentence: str, spellings: tuple[str, ...]) -> tuple[_Clause, ...]:
         sentence: The sentence.
         spellings: What the placeholders stand for, in their order.
     """
-    for pattern, written_out in _contractions():
-        sentence = pattern.sub(written_out, sentence)
+    any_contraction, contractions = _contractions()
+    if any_contraction.search(sentence):  # most sentences have none
+        for pattern, written_out in contractions:
+            sentence = pattern.sub(written_out, sentence)
     sentence = _QUOTED.sub(_reported_quote, sentence)
     sentence = _INTERJECTION.sub(" ", sentence)
     sentence = _BARE_NOTE.sub(" note_says ", sentence)

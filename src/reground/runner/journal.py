@@ -12,6 +12,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import mmap
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -160,6 +161,8 @@ def _counted(path: Path) -> Iterator[tuple[tuple[str, int], Row | None]]:
 
 def _superseded(path: Path) -> set[int]:
     """Numbers of the lines that record a failure and are followed by another attempt at the same step and edit."""
+    if not _holds(path, _FAILED):
+        return set()
     failed: dict[tuple[str, int, str], int] = {}
     found = set()
     for number, line in _whole_lines(path):
@@ -174,6 +177,14 @@ def _superseded(path: Path) -> set[int]:
         if is_failure:
             failed[key] = number
     return found
+
+
+def _holds(path: Path, wanted: bytes) -> bool:
+    """Whether some bytes occur anywhere in a file."""
+    if not path.is_file() or not path.stat().st_size:
+        return False
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return content.find(wanted) >= 0
 
 
 def _attempted(line: bytes) -> tuple[str, int, str] | None:

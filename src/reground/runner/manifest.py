@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from reground.edits.misfits import misfit_words
 from reground.edits.records import Record, content_id
 from reground.errors import RunDirectoryError
 from reground.models.base import ModelInfo
+from reground.runner.cores import num_usable_cores
 from reground.runner.recipe import Recipe
 from reground.runner.versions import collect_versions
 from reground.runner.zero_shot import ZeroShotRecord
@@ -96,7 +96,6 @@ def make_manifest(
     if zero_shot is not None:
         filtered = {"zero_shot.asked": zero_shot.num_asked, "zero_shot.kept": len(zero_shot.edit_ids)}
         card = card.model_copy(update={"counts": card.counts | filtered})
-    cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
     return Manifest(
         run=_run_id(recipe, info, card),
         recipe=recipe,
@@ -108,7 +107,7 @@ def make_manifest(
         benchmark_folder=benchmark_folder,
         num_edits=num_edits,
         num_probes=num_probes,
-        host=Host(system=platform.system(), machine=platform.machine(), num_cores=len(cores)),
+        host=Host(system=platform.system(), machine=platform.machine(), num_cores=num_usable_cores()),
         started_at=started_at,
     )
 

@@ -25,9 +25,10 @@ from reground.evaluation.scores import summarise
 from reground.methods.registry import find_artifact
 from reground.models.base import Model
 from reground.runner.chain_state import STATES_FOLDER
+from reground.runner.cores import num_usable_cores
 from reground.runner.executors.base import Executor
 from reground.runner.executors.inline import InlineExecutor
-from reground.runner.journal import Journal, iterate_rows, lock_directory, read_beliefs
+from reground.runner.journal import ROWS_FILE, Journal, iterate_rows, lock_directory, read_beliefs
 from reground.runner.manifest import (
     MANIFEST_FILE,
     Manifest,
@@ -68,6 +69,8 @@ TAGS_FILE = "tags.json"
 
 #: Times a unit may lose its worker before the run is given up.
 _MAX_LOSSES = 3
+#: Of the rows' file: some sixty thousand rows, which one process takes ten seconds for.
+_LARGE_JOURNAL_BYTES = 64 * 2**20
 
 #: Called after every step with the number of steps done, the number in all, and what is next.
 Progress = Callable[[int, int, str], None]
@@ -483,9 +486,16 @@ class _Run:
                 [edit.id for edit in order] for order in chain_orders(recipe.schedule, workload.edits, recipe.seed)
             ],
             fit_seconds=_fit_seconds(recipe),
+            workers=_num_judges(self.folder),
         )
         write_summary(summary, self.folder / SUMMARY_FILE)
         return summary
+
+
+def _num_judges(folder: Path) -> int:
+    """Processes that judge the outputs of a run: starting more than one has to be worth it."""
+    rows = folder / ROWS_FILE
+    return num_usable_cores() if rows.is_file() and rows.stat().st_size > _LARGE_JOURNAL_BYTES else 1
 
 
 def _fit_seconds(recipe: Recipe) -> dict[str, float]:

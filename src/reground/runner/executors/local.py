@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Self
 
 from reground.models.base import Model
+from reground.runner.cores import num_usable_cores
 from reground.runner.executors.base import Feed
 from reground.runner.executors.messages import Message, pass_on, told
 from reground.runner.work import STATE_EVERY_S, Job, Unit, Workplace
@@ -165,8 +166,7 @@ def _num_gpus_freed() -> int:
 @contextmanager
 def _surroundings(index: int, num_workers: int, num_gpus: int) -> Iterator[None]:
     """The environment a worker starts in: its share of the cores, and one GPU if there are any."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    settings = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, cores // num_workers)))}
+    settings = {"OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", str(max(1, num_usable_cores() // num_workers)))}
     if num_gpus:
         visible = os.environ.get("CUDA_VISIBLE_DEVICES", ",".join(map(str, range(num_gpus)))).split(",")
         settings["CUDA_VISIBLE_DEVICES"] = visible[index % len(visible)]
