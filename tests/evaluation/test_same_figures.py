@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import multiprocessing
+import os
 import random
 from typing import Any
 
@@ -11,6 +13,7 @@ from reground.edits.records import Answer, Edit, Expectation, Failure, Probe, Ro
 from reground.evaluation.protocol import ProtocolSettings
 from reground.evaluation.results import Summary
 from reground.evaluation.scores import summarise
+from reground.evaluation.stance import RuleStanceReader, Stance, StanceReader
 from reground.evaluation.strata import Belief
 
 _WORDS = ("velmora", "tarvex", "orbex", "beta", "not", "is", "the note says", "so", "but", "wrong", ".", ",")
@@ -49,17 +52,19 @@ class MadeUpRun:
         ]
         self.tags = {edit.id: [self._draw.choice(["tier:low", "tier:high"])] for edit in self.edits[2:]}
 
-    def summary(self) -> Summary:
+    def summary(self, reader: StanceReader | None = None, workers: int = 1) -> Summary:
         settings = ProtocolSettings(bootstrap_resamples=100)
         return summarise(
             self.edits,
             self.probes,
             self.rows,
             self.beliefs,
+            reader,
             settings=settings,
             tags=self.tags,
             orders=self.orders,
             fit_seconds={"ft": 3.0},
+            workers=workers,
         )
 
     def _edit(self, number: int) -> Edit:
@@ -174,3 +179,22 @@ def test_every_figure_is_the_one_stored() -> None:
         "examples": _digest(list(summary.examples)),
         "notes": _digest(list(summary.notes)),
     } == _STORED
+
+
+class _EndsItsWorker(RuleStanceReader):
+    """Reads in the process it was made in, and ends any other at once."""
+
+    def read(self, chain: str, *, new: Answer, prior: Answer | None, question: str = "") -> Stance:
+        if multiprocessing.parent_process() is not None:
+            os._exit(1)
+        return super().read(chain, new=new, prior=prior, question=question)
+
+
+def test_several_processes_find_the_same() -> None:
+    made_up = MadeUpRun(seed=3, num_edits=40)  # more than one process is handed at once
+    assert made_up.summary(workers=2) == made_up.summary()
+
+
+def test_what_lost_processes_were_to_judge_is_judged() -> None:
+    made_up = MadeUpRun(seed=3, num_edits=40)
+    assert made_up.summary(_EndsItsWorker(), workers=2) == made_up.summary()

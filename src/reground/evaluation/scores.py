@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 import reground
+from reground.edits.collection import collection_paused
 from reground.edits.records import Answer, Edit, Probe, Row, Trace
 from reground.errors import InputError
 from reground.evaluation.bootstrap import (
@@ -275,6 +276,7 @@ class _Group:
     reasons: set[str] = field(default_factory=set)
 
 
+@collection_paused()
 def summarise(
     edits: Iterable[Edit],
     probes: Iterable[Probe],

@@ -12,7 +12,6 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import mmap
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -44,6 +43,7 @@ _LOCK_FILE = ".lock"
 
 #: Begins the record of a failure in a line; within a text its quotes would be escaped.
 _FAILED = b'"failure":{'
+_BLOCK_BYTES = 2**24
 
 _R = TypeVar("_R", bound=Record)
 
@@ -181,10 +181,15 @@ def _superseded(path: Path) -> set[int]:
 
 def _holds(path: Path, wanted: bytes) -> bool:
     """Whether some bytes occur anywhere in a file."""
-    if not path.is_file() or not path.stat().st_size:
+    if not path.is_file():
         return False
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return content.find(wanted) >= 0
+    end = b""
+    with path.open("rb") as file:
+        while block := file.read(_BLOCK_BYTES):
+            if wanted in end + block:
+                return True
+            end = block[1 - len(wanted) :]
+    return False
 
 
 def _attempted(line: bytes) -> tuple[str, int, str] | None:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 
 from pydantic import Field
 
 from reground.benchmarks.base import Benchmark, Card, HasCompanions, NeedsImages, TagsEdits
 from reground.benchmarks.registry import is_folder_name, open_benchmark
 from reground.benchmarks.validation import find_image_defects
+from reground.edits.collection import collection_paused
 from reground.edits.records import Edit, Probe, Record
 from reground.errors import CapabilityError, InputError, RecipeError
 from reground.methods.registry import METHODS, create_config, find_artifact, method_entry
@@ -177,19 +176,7 @@ def _require_own_name(choice: MethodChoice) -> None:
         )
 
 
-@contextmanager
-def _collection_paused() -> Iterator[None]:
-    """No search for garbage in cycles: records have none, and a search goes through all that have been made so far."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
-@_collection_paused()
+@collection_paused()
 def load_workload(recipe: Recipe, benchmark: Benchmark | None = None) -> Workload:
     """The edits and probes of a run, every image opened once that a registered benchmark does not vouch for.
 
