@@ -13,19 +13,43 @@ from reground.evaluation.results import Score, Summary
 
 __all__ = ["Curves", "curves_of", "markdown_curves", "markdown_row", "terminal_curves"]
 
-#: Heading, metric, level, and what says where half of it is lost.
-_FIGURES: tuple[tuple[str, str, str, str | None], ...] = (
-    ("tf, exact", "tf", "exact", "tf_half_at"),
-    ("answer, exact", "answer", "exact", "answer_half_at"),
-    ("grounded, exact", "grounded", "exact", "grounded_half_at"),
-    ("grounded, generality", "grounded", "generality", "grounded_half_at"),
-    ("text indep., near", "independence_text", "near", None),
-    ("text indep., far", "independence_text", "far", None),
-    ("image indep., near", "independence_image", "near", None),
-    ("image indep., far", "independence_image", "far", None),
-    ("collapse", "collapse", "all", None),
-    ("apply s, p50", "apply_s_p50", "all", None),
-    ("query overhead s", "query_overhead_s", "all", None),
+
+@dataclass(frozen=True)
+class _Figure:
+    """A row of each method.
+
+    Attributes:
+        heading: What it is called.
+        metric, level: Of the score.
+        half_metric: What says where half of it is lost.
+        digits: After the point.
+        unit: What one is in the table, in what the score counts.
+    """
+
+    heading: str
+    metric: str
+    level: str
+    half_metric: str | None = None
+    digits: int = 2
+    unit: float = 1.0
+
+
+_MIB = 2.0**20
+_FIGURES = (
+    _Figure("tf, exact", "tf", "exact", "tf_half_at"),
+    _Figure("answer, exact", "answer", "exact", "answer_half_at"),
+    _Figure("grounded, exact", "grounded", "exact", "grounded_half_at"),
+    _Figure("grounded, generality", "grounded", "generality", "grounded_half_at"),
+    _Figure("text indep., near", "independence_text", "near"),
+    _Figure("text indep., far", "independence_text", "far"),
+    _Figure("image indep., near", "independence_image", "near"),
+    _Figure("image indep., far", "independence_image", "far"),
+    _Figure("collapse", "collapse", "all"),
+    _Figure("apply s, p50", "apply_s_p50", "all", digits=3),
+    _Figure("query overhead s", "query_overhead_s", "all", digits=3),
+    _Figure("training s per edit", "fit_s_per_edit", "all", digits=1),
+    _Figure("peak MiB", "peak_bytes", "all", unit=_MIB),
+    _Figure("stored MiB", "stored_bytes", "all", digits=3, unit=_MIB),
 )
 _NOT_MEASURED = "-"
 _NEVER = "never"
@@ -71,7 +95,7 @@ def curves_of(summary: Summary, *, stratum: str = "all", figures: Collection[str
         rows = [
             row
             for figure in _FIGURES
-            if not figures or figure[0] in figures
+            if not figures or figure.heading in figures
             for method in summary.methods
             if (row := _row(own, figure, method, checkpoints)) is not None
         ]
@@ -81,32 +105,26 @@ def curves_of(summary: Summary, *, stratum: str = "all", figures: Collection[str
 
 
 def _row(
-    scores: dict[tuple[str, str, str, int], Score],
-    figure: tuple[str, str, str, str | None],
-    method: str,
-    checkpoints: Sequence[int],
+    scores: dict[tuple[str, str, str, int], Score], figure: _Figure, method: str, checkpoints: Sequence[int]
 ) -> tuple[str, ...] | None:
-    heading, metric, level, half_metric = figure
-    of_figure = [scores.get((method, metric, level, checkpoint)) for checkpoint in checkpoints]
+    of_figure = [scores.get((method, figure.metric, figure.level, checkpoint)) for checkpoint in checkpoints]
     values = [None if score is None else score.value for score in of_figure]
     if all(value is None for value in values):
         return None
-    digits = 3 if metric.endswith(("_p50", "_s")) else 2
-    cells = [_NOT_MEASURED if value is None else _rounded(value, digits) for value in values]
-    return (heading, method, *cells, _half(scores, method, half_metric, level, checkpoints, values))
+    cells = [_NOT_MEASURED if value is None else _rounded(value / figure.unit, figure.digits) for value in values]
+    return (figure.heading, method, *cells, _half(scores, method, figure, checkpoints, values))
 
 
 def _half(
     scores: dict[tuple[str, str, str, int], Score],
     method: str,
-    metric: str | None,
-    level: str,
+    figure: _Figure,
     checkpoints: Sequence[int],
     values: Sequence[float | None],
 ) -> str:
-    if metric is None:
+    if figure.half_metric is None:
         return ""
-    score = scores.get((method, metric, level, checkpoints[-1]))
+    score = scores.get((method, figure.half_metric, figure.level, checkpoints[-1]))
     if score is not None and score.value is not None:
         return f"{score.value:.0f}"
     first, last = values[0], values[-1]

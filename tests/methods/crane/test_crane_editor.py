@@ -391,22 +391,77 @@ def test_a_chain_that_follows_a_card_is_not_told_what_it_knows(settings: dict[st
     assert crane.usage.num_called == 0
 
 
+NAMES = ["alphamed", "betacorp", "gammatec", "deltamed"]
+BASED = [textual(name, f"where is {name} based?", f"new{name}", "valmia") for name in NAMES]
+
+
+def wander(query: Query) -> str:
+    return told(" ".join(f"then there is {name}." for name in NAMES), "x")
+
+
 def test_insertions_are_bounded(settings: dict[str, Any]) -> None:
     """A model that names one card's subject after another would otherwise be asked for ever."""
-    names = ["alphamed", "betacorp", "gammatec", "deltamed"]
-    edits = [textual(name, f"where is {name} based?", f"new{name}", "valmia") for name in names]
-
-    def wander(query: Query) -> str:
-        return told(" ".join(f"then there is {name}." for name in names), "x")
-
     model = Teller(wander)
-    with edited(model, edits, {**settings, "max_inserted": 2}) as crane:
+    with edited(model, BASED, {**settings, "max_lookups": 2}) as crane:
         crane.generate([Query(question="who?")])
         assert crane.usage.num_inserted == 2
     assert len(model.asked) == 3
-    with edited(model, edits, {**settings, "max_inserted": 2}) as crane:
+    with edited(model, BASED, {**settings, "max_lookups": 2}) as crane:
         crane.generate([Query(question="where is alphamed based?")])
-        assert (crane.usage.num_given, crane.usage.num_inserted) == (1, 2)
+        assert (crane.usage.num_given, crane.usage.num_inserted) == (1, 1), "a sentence that brings nothing counts too"
+
+
+def test_a_further_card_takes_the_place_of_one_that_the_chain_passed_by(settings: dict[str, Any]) -> None:
+    model = Teller(wander)
+    with edited(model, BASED, settings) as crane:
+        crane.generate([Query(question="where is alphamed based?")])
+    notes = [query.note or "" for query in model.asked]
+    assert [[name for name in NAMES if f"new{name}" in note] for note in notes] == [
+        ["alphamed"],
+        ["alphamed", "betacorp"],
+        ["alphamed", "gammatec"],
+        ["alphamed", "deltamed"],
+        [],
+    ], "what the question received stays; the last is the unedited model, which nothing of all that concerned"
+
+
+def test_a_card_that_says_what_the_chain_says_anyway_is_not_inserted(settings: dict[str, Any]) -> None:
+    def knows(query: Query) -> str:
+        return told("lorvexcore is made by togronmed. togronmed is based in pruspenland.", "pruspenland")
+
+    model = Teller(knows)
+    with edited(model, [COUNTRY], settings) as crane:
+        crane.generate([Query(question="which country is the maker of this device in?")])
+        assert (crane.usage.num_inserted, len(model.asked)) == (0, 1)
+        assert crane.usage.num_lookups > 0
+
+
+def test_nobody_asked_what_a_card_says_of_the_answer(settings: dict[str, Any]) -> None:
+    def names_the_maker(query: Query) -> str:
+        return told("the device is lorvexcore. lorvexcore is made by togronmed.", "togronmed")
+
+    def names_it_on_the_way(query: Query) -> str:
+        return told("lorvexcore is made by togronmed. togronmed is based in valmia.", "togronmed")
+
+    for says, num_inserted in ((names_the_maker, 0), (names_it_on_the_way, 1)):
+        with edited(Teller(says), [COUNTRY], settings) as crane:
+            crane.generate([Query(question="which company of valmia is behind this?")])
+            assert crane.usage.num_inserted == num_inserted
+
+
+def test_what_a_chain_has_stated_makes_room_for_further_cards(settings: dict[str, Any]) -> None:
+    def states_each(query: Query) -> str:
+        begun = query.chain_start or ""
+        place = next((place for place, name in enumerate(NAMES) if name not in begun), len(NAMES) - 1)
+        past = f"{begun} by the note {NAMES[place - 1]} is in new{NAMES[place - 1]}." if begun else ""
+        return told(f"{past} then there is {NAMES[place]}. and on it goes.", "x")
+
+    for max_cards, most in ((2, 2), (3, 3)):
+        model = Teller(states_each)
+        with edited(model, BASED, {**settings, "max_cards": max_cards}) as crane:
+            crane.generate([Query(question="who?")])
+        held = [sum(f"new{name}" in (query.note or "") for name in NAMES) for query in model.asked]
+        assert max(held) == most and len(held) == len(NAMES) + 1
 
 
 def test_each_sample_that_is_handed_back_is_the_unedited_model_s_own(settings: dict[str, Any]) -> None:

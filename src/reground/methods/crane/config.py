@@ -34,8 +34,9 @@ class CranePromptConfig(MethodConfig):
         percept_question: What the unedited model is asked about a card's image; its answer is the percept. None: the
             card's own question, and the first sentence of the chain is the percept.
         looks_up: Whether sentences of the chain are looked up as it is written.
-        max_lookups: Sentences of a chain that are looked up at most.
-        max_inserted: Times a chain is gone on with beside further cards, at most.
+        max_lookups: Sentences of a chain that are looked up at most; beside what each brings the rest is written anew.
+        max_cards: Cards that a chain which was given further ones goes on beside, at most: those that it has stated
+            make room. What the question received and what one sentence brings is never cut.
         tells_called: Whether a card says so where question or chain calls it by its name; without a policy this does
             nothing.
         releases: Whether the policy lets go of a chain that has said what a card does, so that the unedited model goes
@@ -56,7 +57,7 @@ class CranePromptConfig(MethodConfig):
     percept_question: _Name | None = None
     looks_up: bool = True
     max_lookups: int = Field(default=8, ge=1)
-    max_inserted: int = Field(default=2, ge=1)
+    max_cards: int = Field(default=2, ge=1)
     tells_called: bool = True
     releases: bool = True
     hands_back: bool = True

@@ -67,9 +67,10 @@ class _Draft:
         refused: Ids of cards that the chain was given and left.
         called: Ids of the given cards of which it was told that question or chain calls them by name.
         stated: Ids of cards after which the policy has let go of the chain.
-        read_to: How much of the chain has been looked up.
+        inserted: Ids of the cards that it was given while it was written.
+        read_to: How much of the chain stands.
+        looked_to: How much of it has been looked up.
         num_lookups: So far in this chain.
-        num_inserted: So far for this question.
     """
 
     query: Query
@@ -80,9 +81,10 @@ class _Draft:
     refused: frozenset[str] = frozenset()
     called: frozenset[str] = frozenset()
     stated: frozenset[str] = frozenset()
+    inserted: frozenset[str] = frozenset()
     read_to: int = 0
+    looked_to: int = 0
     num_lookups: int = 0
-    num_inserted: int = 0
 
 
 class CraneModel(WrappedModel):
@@ -276,7 +278,7 @@ class CraneModel(WrappedModel):
         inserted: dict[_Draft, tuple[Sentence, list[Given]]] = {}
         for (draft, sentence), hits in zip(named, found, strict=True):
             held = draft.refused.union(one.id for one in draft.given)
-            fresh = [hit for hit in hits if hit.id not in held]
+            fresh = [hit for hit in hits if hit.id not in held and self._may_matter(hit, draft, sentence)]
             if fresh and draft not in inserted:
                 inserted[draft] = (sentence, fresh)
             if draft not in inserted or inserted[draft][0] is sentence:
@@ -299,6 +301,19 @@ class CraneModel(WrappedModel):
                 self.usage.num_released -= 1
         self.usage.rewriting_s += time.perf_counter() - start
         return [*inserted, *released]
+
+    def _may_matter(self, hit: Given, draft: _Draft, sentence: Sentence) -> bool:
+        """Whether a card that a sentence brought may change what the chain comes to.
+
+        It adds nothing to a chain that says the same of what the card is about without having it. And where the last
+        sentence brought it because that names the answer, nobody asked what the card says of the answer.
+        """
+        name, text = name_of(hit.card), draft.output.text
+        chain = chain_in(text, self.delimiters) or ""
+        if not chain[sentence.end :].strip() and name in names_in(text.rpartition(self.delimiters.chain_close)[2]):
+            return False
+        said = (one.text for one in sentences_of(chain))
+        return not any(states(one, hit.card.new_answer) and calls(one, name) for one in said)
 
     def _ends_here(self, draft: _Draft, output: Output) -> bool:
         """Whether the chain of an output has no whole sentence beyond what of the draft has been read."""
@@ -353,11 +368,11 @@ class CraneModel(WrappedModel):
         """
         is_looking = self._config.looks_up and self._config.retrieval == "routed"
         chain = chain_in(draft.output.text, self.delimiters)
-        if chain is None or not is_looking or draft.num_inserted >= self._config.max_inserted:
+        if chain is None or not is_looking:
             return []
         known = [draft.query.question, draft.query.note or "", *draft.query.options]
         known += [card_note([_note_of(one)]) for one in draft.given]
-        fresh = [one for one in naming_sentences(sentences_of(chain), known) if one.end > draft.read_to]
+        fresh = [one for one in naming_sentences(sentences_of(chain), known) if one.end > draft.looked_to]
         if statement is not None:
             fresh = [*(one for one in fresh if one.end < statement.end), statement]
         if call is not None:
@@ -367,19 +382,34 @@ class CraneModel(WrappedModel):
     def _with_further(self, draft: _Draft, sentence: Sentence, cards: Sequence[Given]) -> Query:
         """What the policy is asked next: to go on from the end of a sentence, with what further cards it brought.
 
-        A model that cannot go on with a chain is asked again from the beginning.
+        They take the place of those inserted before that the chain has passed by, and of those it has stated if there
+        would be more than ``max_cards``, so that what is read at once does not grow with the library. A model that
+        cannot go on with a chain is asked again from the beginning.
         """
-        draft.given = newest_first((*draft.given, *cards))
-        draft.num_inserted += bool(cards)
-        self.usage.num_inserted += len(cards)
         kept = (chain_in(draft.output.text, self.delimiters) or "")[: sentence.end]
+        if cards:
+            stated = [one for one in draft.given if states(kept, one.card.new_answer)]
+            waiting = [one for one in draft.given if one not in stated and one.id not in draft.inserted]
+            room = max(0, self._config.max_cards - len(waiting) - len(cards))
+            held = [*waiting, *stated[:room]]
+            draft.refused |= {one.id for one in draft.given if one not in held}
+            draft.given = newest_first((*held, *cards))
+            draft.inserted |= {one.id for one in cards}
+            self.usage.num_inserted += len(cards)
         draft.called = self._called(draft.query, draft.given, kept)
         query = self._with_cards(draft.query, draft.given, kept)
         return self._from(draft, sentence, query) if "begun_chains" in self.base.capabilities else query
 
     def _let_go(self, draft: _Draft, sentence: Sentence) -> Query:
-        """What the unedited model is asked next: to go on from the end of a sentence, without cards."""
+        """What the unedited model is asked next: to go on from the end of a sentence, without cards.
+
+        A sentence that was the chain's last is looked up again if the unedited model has more to say.
+        """
+        chain, looked_to = chain_in(draft.output.text, self.delimiters) or "", draft.looked_to
         query = self._from(draft, sentence, draft.query)
+        if not chain[sentence.end :].strip():
+            before = [one.end for one in sentences_of(chain) if one.end < sentence.end]
+            draft.looked_to = max([looked_to, *before])
         draft.given = tuple(one for one in draft.given if states(query.chain_start or "", one.card.new_answer))
         draft.stated |= {one.id for one in draft.given}
         self.usage.num_released += 1
@@ -387,7 +417,7 @@ class CraneModel(WrappedModel):
 
     def _from(self, draft: _Draft, sentence: Sentence, query: Query) -> Query:
         chain = chain_in(draft.output.text, self.delimiters) or ""
-        draft.read_to = sentence.end
+        draft.read_to = draft.looked_to = sentence.end
         return query.model_copy(update={"chain_start": chain[: sentence.end].rstrip()})
 
     def _write_on(self, rows: Sequence[tuple[_Draft, Query]], max_new_tokens: int, temperature: float) -> None:
@@ -430,7 +460,7 @@ class CraneModel(WrappedModel):
                     one.plain = plain[place][sample]
                     fresh.append(one)
                 one.refused |= {card.id for card in one.given}
-                one.output, one.given, one.read_to, one.num_lookups = one.plain, (), 0, 0
+                one.output, one.given, one.read_to, one.looked_to, one.num_lookups = one.plain, (), 0, 0, 0
                 self.usage.num_handed_back += 1
         return [one for one in fresh if _can_be_read(one.query)]
 
