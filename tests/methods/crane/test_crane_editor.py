@@ -464,6 +464,16 @@ def test_what_a_chain_has_stated_makes_room_for_further_cards(settings: dict[str
         assert max(held) == most and len(held) == len(NAMES) + 1
 
 
+def test_a_chain_that_followed_a_card_which_made_room_is_not_handed_back(settings: dict[str, Any]) -> None:
+    def follows_the_first(query: Query) -> str:
+        begun = query.chain_start or " by the note alphamed is in newalphamed."
+        return told(f"{begun} then there is betacorp. and on it goes.", "x")
+
+    with edited(Teller(follows_the_first), BASED, {**settings, "max_cards": 1}) as crane:
+        assert "newalphamed" in texts(crane, "where is alphamed based?")[0]
+        assert (crane.usage.num_inserted, crane.usage.num_handed_back) == (1, 0)
+
+
 def test_each_sample_that_is_handed_back_is_the_unedited_model_s_own(settings: dict[str, Any]) -> None:
     class Drawing(Teller):
         """Says another thing in each sample; beside a card it uses it in the second sample alone."""

@@ -67,6 +67,7 @@ class _Draft:
         refused: Ids of cards that the chain was given and left.
         called: Ids of the given cards of which it was told that question or chain calls them by name.
         stated: Ids of cards after which the policy has let go of the chain.
+        followed: Cards that it has stated and that made room for others.
         inserted: Ids of the cards that it was given while it was written.
         read_to: How much of the chain stands.
         looked_to: How much of it has been looked up.
@@ -81,6 +82,7 @@ class _Draft:
     refused: frozenset[str] = frozenset()
     called: frozenset[str] = frozenset()
     stated: frozenset[str] = frozenset()
+    followed: tuple[Given, ...] = ()
     inserted: frozenset[str] = frozenset()
     read_to: int = 0
     looked_to: int = 0
@@ -393,6 +395,7 @@ class CraneModel(WrappedModel):
             room = max(0, self._config.max_cards - len(waiting) - len(cards))
             held = [*waiting, *stated[:room]]
             draft.refused |= {one.id for one in draft.given if one not in held}
+            draft.followed += tuple(stated[room:])
             draft.given = newest_first((*held, *cards))
             draft.inserted |= {one.id for one in cards}
             self.usage.num_inserted += len(cards)
@@ -466,7 +469,8 @@ class CraneModel(WrappedModel):
 
     def _uses_a_card(self, draft: _Draft) -> bool:
         """Whether an output says what one of its cards does, within another word too: in doubt it does."""
-        return any(says(draft.output, one.card.new_answer, draft.query.options, self.delimiters) for one in draft.given)
+        cards = (*draft.given, *draft.followed)
+        return any(says(draft.output, one.card.new_answer, draft.query.options, self.delimiters) for one in cards)
 
     def _timed(self, work: Callable[[], _Reply]) -> _Reply:
         start = time.perf_counter()
