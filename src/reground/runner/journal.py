@@ -186,9 +186,10 @@ def _holds(path: Path, wanted: bytes) -> bool:
     end = b""
     with path.open("rb") as file:
         while block := file.read(_BLOCK_BYTES):
-            if wanted in end + block:
+            read = end + block
+            if wanted in read:
                 return True
-            end = block[1 - len(wanted) :]
+            end = read[1 - len(wanted) :]
     return False
 
 
