@@ -307,15 +307,20 @@ class CraneModel(WrappedModel):
     def _may_matter(self, hit: Given, draft: _Draft, sentence: Sentence) -> bool:
         """Whether a card that a sentence brought may change what the chain comes to.
 
-        It adds nothing to a chain that says the same of what the card is about without having it. And where the last
-        sentence brought it because that names the answer, nobody asked what the card says of the answer.
+        It adds nothing to a chain that says the same of what the card is about without having it, be it in the sentence
+        that brought the card, in the next, or in one that calls the card by name. And where the last sentence brought
+        it because that names the answer, nobody asked what the card says of the answer.
         """
         name, text = name_of(hit.card), draft.output.text
         chain = chain_in(text, self.delimiters) or ""
         if not chain[sentence.end :].strip() and name in names_in(text.rpartition(self.delimiters.chain_close)[2]):
             return False
-        said = (one.text for one in sentences_of(chain))
-        return not any(states(one, hit.card.new_answer) and calls(one, name) for one in said)
+        said = sentences_of(chain)
+        following = next((one for one in said if one.end > sentence.end), sentence)
+        return not any(
+            states(one.text, hit.card.new_answer) and (one in (sentence, following) or calls(one.text, name))
+            for one in said
+        )
 
     def _ends_here(self, draft: _Draft, output: Output) -> bool:
         """Whether the chain of an output has no whole sentence beyond what of the draft has been read."""
