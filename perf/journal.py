@@ -3,8 +3,9 @@
     python perf/journal.py [ROWS]
 
 Writes a made-up run of so many rows (1,000,000 by default) to a temporary folder: 40 methods, each on the same edits
-with ten probes, outputs that differ from row to row. Then reads and summarises it in a process of its own, and has a
-plain loop judge its first rows, one after the other, in another: that one adds up nothing and draws no intervals.
+with ten probes, outputs that differ from row to row. Then reads and summarises it in a process of its own, with as
+many more that judge as there are cores (its peak is its own and theirs), and has a plain loop judge its first rows, one
+after the other, in another: that one adds up nothing and draws no intervals.
 """
 
 from __future__ import annotations
@@ -122,10 +123,15 @@ def _measure(folder: Path) -> None:
     num_rows = sum(1 for _ in iterate_rows(folder))
     read = clock.lap("read")
     read["read_peak_bytes"] = _peak_bytes()
-    summarise(edits, probes, iterate_rows(folder), workers=num_usable_cores())
+    num_judges = num_usable_cores()
+    summarise(edits, probes, iterate_rows(folder), workers=num_judges)
     both = clock.lap("read_and_summarise")
+    judges = resource.getrusage(resource.RUSAGE_CHILDREN)
+    both["judges_cpu_s"] = round(judges.ru_utime + judges.ru_stime, 1)
+    largest_judge_bytes = judges.ru_maxrss * 1024
+    both["peak_bytes"] = _peak_bytes() + num_judges * largest_judge_bytes
     size = (folder / ROWS_FILE).stat().st_size
-    print(json.dumps({"rows": num_rows, "file_bytes": size, **read, **both, "peak_bytes": _peak_bytes()}))
+    print(json.dumps({"rows": num_rows, "file_bytes": size, **read, **both, "judges": num_judges}))
 
 
 def _measure_plainly(folder: Path, num_rows: int) -> None:
@@ -185,7 +191,8 @@ def main() -> None:
         _write(Path(made), given.rows)
         ours = _in_a_process_of_its_own("--measure", made)
         plain = _in_a_process_of_its_own("--plain", made)
-    ratio = plain["plain_cpu_s"] / plain["plain_rows"] / (ours["read_and_summarise_cpu_s"] / ours["rows"])
+        cpu_s = ours["read_and_summarise_cpu_s"] + ours["judges_cpu_s"]
+        ratio = plain["plain_cpu_s"] / plain["plain_rows"] / (cpu_s / ours["rows"])
     print(f"plain loop / ours, processor time of a row: {ratio:.1f}")
 
 

@@ -190,9 +190,17 @@ class _EndsItsWorker(RuleStanceReader):
         return super().read(chain, new=new, prior=prior, question=question)
 
 
+class _ReadsInWorkers(RuleStanceReader):
+    """Reads in a process that was started for it, and nowhere else."""
+
+    def read(self, chain: str, *, new: Answer, prior: Answer | None, question: str = "") -> Stance:
+        assert multiprocessing.parent_process() is not None, "read in the process that asked"
+        return super().read(chain, new=new, prior=prior, question=question)
+
+
 def test_several_processes_find_the_same() -> None:
     made_up = MadeUpRun(seed=3, num_edits=40)  # more than one process is handed at once
-    assert made_up.summary(workers=2) == made_up.summary()
+    assert made_up.summary(_ReadsInWorkers(), workers=2) == made_up.summary()
 
 
 def test_what_lost_processes_were_to_judge_is_judged() -> None:

@@ -138,33 +138,37 @@ def judge_all(
         tasks: Taken as they are needed; only a few are held at a time.
         reader: Reads what chains say; with several workers it has to be picklable.
         workers: Processes that judge; 1 judges in this one. They are started afresh (``spawn``), so a script that
-            asks for several needs the usual ``if __name__ == "__main__"``. The work of one that is lost is done here.
+            asks for several needs the usual ``if __name__ == "__main__"``. What one that is lost, or that could not be
+            started, was to judge is judged here.
     """
     if workers == 1:
         yield from ((task.payload, _judge_edit(task.edit, task.asked, reader)) for task in tasks)
         return
     waiting: deque[tuple[list[Task[_Payload]], Future[list[_PackedVerdicts]] | None]] = deque()
     remaining = iter(tasks)
-    with ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (reader,)) as pool:
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (reader,))
 
-        def oldest() -> Iterator[tuple[_Payload, list[Verdict]]]:
-            together, future = waiting.popleft()
-            for task, verdicts in zip(together, _result(together, future, reader), strict=True):
-                yield task.payload, verdicts
+    def oldest() -> Iterator[tuple[_Payload, list[Verdict]]]:
+        together, future = waiting.popleft()
+        for task, verdicts in zip(together, _result(together, future, reader), strict=True):
+            yield task.payload, verdicts
 
+    try:
         while together := list(islice(remaining, _NUM_TOGETHER)):
             waiting.append((together, _submitted(pool, together)))
             if len(waiting) > 2 * workers:
                 yield from oldest()
         while waiting:
             yield from oldest()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _submitted(pool: ProcessPoolExecutor, together: Sequence[Task[_Payload]]) -> Future[list[_PackedVerdicts]] | None:
-    """What a worker will bring; None if there is none left that could."""
+    """What a worker will bring; None if none could be started or none is left."""
     try:
         return pool.submit(_judge_in_worker, [_packed(task.edit, task.asked) for task in together])
-    except BrokenProcessPool:
+    except (BrokenProcessPool, OSError):
         return None
 
 

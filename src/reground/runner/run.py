@@ -71,6 +71,8 @@ TAGS_FILE = "tags.json"
 _MAX_LOSSES = 3
 #: Of the rows' file: some sixty thousand rows, which one process takes ten seconds for.
 _LARGE_JOURNAL_BYTES = 64 * 2**20
+#: More have to wait for the process that reads the rows.
+_MAX_JUDGES = 8
 
 #: Called after every step with the number of steps done, the number in all, and what is next.
 Progress = Callable[[int, int, str], None]
@@ -318,7 +320,7 @@ def _finish(
     feed.show("summary")
     results = []
     for run in runs:
-        summary = run.summarise()
+        summary = run.summarise(executor.num_processes)
         results.append(RunResult(run.folder, summary, run.num_steps, summary.num_failed_steps))
     return results
 
@@ -469,8 +471,12 @@ class _Run:
         gone = dropped.get((step.method, step.order), frozenset())
         return replace(unit, finished=frozenset(self._finished), dropped=gone)
 
-    def summarise(self) -> Summary:
-        """Scores of everything in the journal, read back from disk: what is on disk is what counts."""
+    def summarise(self, num_processes: int) -> Summary:
+        """Scores of everything in the journal, read back from disk: what is on disk is what counts.
+
+        Args:
+            num_processes: How many may work on it at once.
+        """
         shutil.rmtree(self.folder / STATES_FOLDER, ignore_errors=True)
         recipe, workload = self._manifest.recipe, self._workload
         summary = summarise(
@@ -486,16 +492,17 @@ class _Run:
                 [edit.id for edit in order] for order in chain_orders(recipe.schedule, workload.edits, recipe.seed)
             ],
             fit_seconds=_fit_seconds(recipe),
-            workers=_num_judges(self.folder),
+            workers=_num_judges(self.folder, num_processes),
         )
         write_summary(summary, self.folder / SUMMARY_FILE)
         return summary
 
 
-def _num_judges(folder: Path) -> int:
-    """Processes that judge the outputs of a run: starting more than one has to be worth it."""
+def _num_judges(folder: Path, num_processes: int) -> int:
+    """Processes that judge the outputs of a run: starting more than one has to be worth it, and each wants a core."""
     rows = folder / ROWS_FILE
-    return num_usable_cores() if rows.is_file() and rows.stat().st_size > _LARGE_JOURNAL_BYTES else 1
+    is_large = rows.is_file() and rows.stat().st_size > _LARGE_JOURNAL_BYTES
+    return min(num_processes, num_usable_cores(), _MAX_JUDGES) if is_large else 1
 
 
 def _fit_seconds(recipe: Recipe) -> dict[str, float]:

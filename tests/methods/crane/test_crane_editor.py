@@ -240,7 +240,7 @@ class StandIn:
 
 
 def with_policy(
-    tell: Callable[[Query], str], edits: Sequence[Edit], settings: dict[str, Any]
+    tell: Callable[[Query], str], edits: Sequence[Edit], settings: dict[str, Any], *, goes_on: bool = True
 ) -> tuple[CraneModel, list[tuple[bool, Query]]]:
     """A model with a policy, and every query with whether the policy was in force."""
     policy, asked = StandIn(), []
@@ -249,7 +249,7 @@ def with_policy(
         asked.append((policy.is_on, query))
         return tell(query)
 
-    crane = edited(Teller(say), edits, settings)
+    crane = edited(Teller(say, goes_on=goes_on), edits, settings)
     crane.policy = policy  # type: ignore[assignment]
     asked.clear()
     return crane, asked
@@ -411,7 +411,7 @@ def test_insertions_are_bounded(settings: dict[str, Any]) -> None:
         assert (crane.usage.num_given, crane.usage.num_inserted) == (1, 1), "a sentence that brings nothing counts too"
 
 
-def test_a_further_card_takes_the_place_of_one_that_the_chain_passed_by(settings: dict[str, Any]) -> None:
+def test_a_further_card_takes_the_place_of_the_oldest_that_came_while_thinking(settings: dict[str, Any]) -> None:
     model = Teller(wander)
     with edited(model, BASED, settings) as crane:
         crane.generate([Query(question="where is alphamed based?")])
@@ -425,6 +425,32 @@ def test_a_further_card_takes_the_place_of_one_that_the_chain_passed_by(settings
     ], "what the question received stays; the last is the unedited model, which nothing of all that concerned"
 
 
+def test_two_cards_that_are_weighed_against_each_other_are_both_read(settings: dict[str, Any]) -> None:
+    def compares(query: Query) -> str:
+        based = [f"{name} is in {f'new{name}' if f'new{name}' in (query.note or '') else 'valmia'}." for name in NAMES]
+        begun = "i look at alphamed. i also look at betacorp. "
+        return told(begun + " ".join(based[:2]), "alphamed")
+
+    with edited(Teller(compares), BASED, settings) as crane:
+        assert "alphamed is in newalphamed. betacorp is in newbetacorp." in texts(crane, "who is farther north?")[0]
+
+
+def test_a_model_that_begins_again_keeps_every_card(settings: dict[str, Any]) -> None:
+    """What its chain stated before is thrown away with the chain."""
+
+    def goes_through(query: Query) -> str:
+        return told(
+            " ".join(f"by the note {name} is in new{name}." for name in NAMES if f"new{name}" in (query.note or ""))
+            + " ".join(f" next is {name}." for name in NAMES if f"new{name}" not in (query.note or "")),
+            "x",
+        )
+
+    model = Teller(goes_through, goes_on=False)
+    with edited(model, BASED, {**settings, "max_cards": 1}) as crane:
+        written = texts(crane, "where is alphamed based?")[0]
+    assert all(f"{name} is in new{name}." in written for name in NAMES)
+
+
 def test_a_card_that_says_what_the_chain_says_anyway_is_not_inserted(settings: dict[str, Any]) -> None:
     def knows(query: Query) -> str:
         return told("lorvexcore is made by togronmed. togronmed is based in pruspenland.", "pruspenland")
@@ -436,6 +462,15 @@ def test_a_card_that_says_what_the_chain_says_anyway_is_not_inserted(settings: d
         assert crane.usage.num_lookups > 0
 
 
+@pytest.mark.parametrize(
+    "said", ["togronmed is based in valmia and not in pruspenland.", "pruspenland or valmia holds togronmed."]
+)
+def test_a_chain_that_denies_or_weighs_what_a_card_says_receives_it(said: str, settings: dict[str, Any]) -> None:
+    with edited(Teller(lambda _: told(f"it is made by togronmed. {said}", "valmia")), [COUNTRY], settings) as crane:
+        crane.generate([Query(question="which country is the maker of this device in?")])
+        assert crane.usage.num_inserted == 1
+
+
 def test_nobody_asked_what_a_card_says_of_the_answer(settings: dict[str, Any]) -> None:
     def names_the_maker(query: Query) -> str:
         return told("the device is lorvexcore. lorvexcore is made by togronmed.", "togronmed")
@@ -443,7 +478,10 @@ def test_nobody_asked_what_a_card_says_of_the_answer(settings: dict[str, Any]) -
     def names_it_on_the_way(query: Query) -> str:
         return told("lorvexcore is made by togronmed. togronmed is based in valmia.", "togronmed")
 
-    for says, num_inserted in ((names_the_maker, 0), (names_it_on_the_way, 1)):
+    def answers_in_a_sentence(query: Query) -> str:
+        return told("the device is lorvexcore. lorvexcore is made by togronmed.", "togronmed is based in valmia")
+
+    for says, num_inserted in ((names_the_maker, 0), (names_it_on_the_way, 1), (answers_in_a_sentence, 1)):
         with edited(Teller(says), [COUNTRY], settings) as crane:
             crane.generate([Query(question="which company of valmia is behind this?")])
             assert crane.usage.num_inserted == num_inserted
@@ -472,6 +510,41 @@ def test_a_chain_that_followed_a_card_which_made_room_is_not_handed_back(setting
     with edited(Teller(follows_the_first), BASED, {**settings, "max_cards": 1}) as crane:
         assert "newalphamed" in texts(crane, "where is alphamed based?")[0]
         assert (crane.usage.num_inserted, crane.usage.num_handed_back) == (1, 0)
+
+
+def test_the_last_sentence_is_looked_up_again_when_the_unedited_model_goes_on(settings: dict[str, Any]) -> None:
+    """It named the answer as long as the chain ended there."""
+    capital = textual("pruspenland", "what is the capital of pruspenland?", "stimburg", "ostrune")
+
+    def goes_on(query: Query) -> str:
+        begun = query.chain_start or "i read a note on togronmed. by the note togronmed is based in pruspenland."
+        if "stimburg" in (query.note or ""):
+            return told(f"{begun} by the note its capital is stimburg.", "stimburg")
+        return told(
+            begun if query.note else f"{begun} its capital is old ostrune.",
+            "ostrune" if not query.note else "pruspenland",
+        )
+
+    crane, _ = with_policy(goes_on, [COUNTRY, capital], settings)
+    with crane:
+        assert "stimburg" in texts(crane, "and where is togronmed based?")[0]
+
+
+def test_calls_of_a_model_that_begins_again_come_to_an_end(settings: dict[str, Any]) -> None:
+    """It calls now the one card and now the other, and leaves both."""
+
+    def to_and_fro(query: Query) -> str:
+        turn = (
+            NAMES[0] if "new answer: newbetacorp" in (query.note or "").split("called by name: yes")[-1] else NAMES[1]
+        )
+        return told(f"there is {turn}. who knows. and on it goes.", "x")
+
+    crane, asked = with_policy(
+        to_and_fro, BASED[:2], {**settings, "retrieval": "gold", "calibration": None}, goes_on=False
+    )
+    with crane:
+        crane.generate([Query(question="who?")])
+    assert len(asked) < 8
 
 
 def test_each_sample_that_is_handed_back_is_the_unedited_model_s_own(settings: dict[str, Any]) -> None:

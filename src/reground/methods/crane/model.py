@@ -6,15 +6,16 @@ import hashlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from reground.edits.card_note import CardNote, card_note
-from reground.edits.names import Sentence, calls, names_in, sentences_of
+from reground.edits.names import Sentence, as_name, calls, names_in, sentences_of
+from reground.edits.traces import parse_trace
 from reground.library.card import name_of
 from reground.methods.crane.cards import Cards, Given, Put, newest_first
 from reground.methods.crane.config import CranePromptConfig
-from reground.methods.crane.thinking import chain_in, naming_sentences, says, states
+from reground.methods.crane.thinking import asserts, chain_in, naming_sentences, says, states
 from reground.methods.edited import SavedEdit, WrappedModel
 from reground.models.base import Capability, Model, Output, Query, TargetScore
 
@@ -68,9 +69,9 @@ class _Draft:
         called: Ids of the given cards of which it was told that question or chain calls them by name.
         stated: Ids of cards after which the policy has let go of the chain.
         followed: Cards that it has stated and that made room for others.
-        inserted: Ids of the cards that it was given while it was written.
-        read_to: How much of the chain stands.
-        looked_to: How much of it has been looked up.
+        inserted: Ids of the cards that it was given while it was written, and where in the chain.
+        again: A sentence to look up once more if something follows it.
+        read_to: How much of the chain has been looked up.
         num_lookups: So far in this chain.
     """
 
@@ -83,9 +84,9 @@ class _Draft:
     called: frozenset[str] = frozenset()
     stated: frozenset[str] = frozenset()
     followed: tuple[Given, ...] = ()
-    inserted: frozenset[str] = frozenset()
+    inserted: dict[str, int] = field(default_factory=dict)
+    again: Sentence | None = None
     read_to: int = 0
-    looked_to: int = 0
     num_lookups: int = 0
 
 
@@ -307,20 +308,30 @@ class CraneModel(WrappedModel):
     def _may_matter(self, hit: Given, draft: _Draft, sentence: Sentence) -> bool:
         """Whether a card that a sentence brought may change what the chain comes to.
 
-        It adds nothing to a chain that says the same of what the card is about without having it, be it in the sentence
-        that brought the card, in the next, or in one that calls the card by name. And where the last sentence brought
-        it because that names the answer, nobody asked what the card says of the answer.
+        It adds nothing to a chain that says the same without having it: of a textual card a sentence that calls it by
+        name, of a visual one the sentence that brought it or the next. And where the last sentence brought it because
+        that is the answer, nobody asked what the card says of the answer.
         """
-        name, text = name_of(hit.card), draft.output.text
-        chain = chain_in(text, self.delimiters) or ""
-        if not chain[sentence.end :].strip() and name in names_in(text.rpartition(self.delimiters.chain_close)[2]):
+        card, name = hit.card, name_of(hit.card)
+        if name and self._is_end(draft, sentence) and name == as_name(self._answer(draft.output)):
             return False
-        said = sentences_of(chain)
-        following = next((one for one in said if one.end > sentence.end), sentence)
-        return not any(
-            states(one.text, hit.card.new_answer) and (one in (sentence, following) or calls(one.text, name))
-            for one in said
+        said = sentences_of(chain_in(draft.output.text, self.delimiters) or "")
+        if card.image is None:
+            agreeing = [one for one in said if calls(one.text, name)]
+        else:  # what an image shows is not named again where it is said what it means
+            agreeing = [sentence, *(one for one in said if one.end > sentence.end)][:2]
+        return not any(asserts(one.text, card.new_answer, card.prior_answer) for one in agreeing)
+
+    def _is_end(self, draft: _Draft, sentence: Sentence) -> bool:
+        """Whether a chain ends with a sentence, and not because it was cut off."""
+        chain = chain_in(draft.output.text, self.delimiters) or ""
+        return self.delimiters.chain_close in draft.output.text and not chain[sentence.end :].strip()
+
+    def _answer(self, output: Output) -> str | None:
+        trace = parse_trace(
+            output.text, self.delimiters, num_tokens=output.num_tokens, is_truncated=output.is_truncated
         )
+        return trace.answer
 
     def _ends_here(self, draft: _Draft, output: Output) -> bool:
         """Whether the chain of an output has no whole sentence beyond what of the draft has been read."""
@@ -379,7 +390,10 @@ class CraneModel(WrappedModel):
             return []
         known = [draft.query.question, draft.query.note or "", *draft.query.options]
         known += [card_note([_note_of(one)]) for one in draft.given]
-        fresh = [one for one in naming_sentences(sentences_of(chain), known) if one.end > draft.looked_to]
+        fresh = [one for one in naming_sentences(sentences_of(chain), known) if one.end > draft.read_to]
+        if draft.again is not None and not self._is_end(draft, draft.again):
+            fresh.insert(0, draft.again)
+        draft.again = None
         if statement is not None:
             fresh = [*(one for one in fresh if one.end < statement.end), statement]
         if call is not None:
@@ -389,35 +403,46 @@ class CraneModel(WrappedModel):
     def _with_further(self, draft: _Draft, sentence: Sentence, cards: Sequence[Given]) -> Query:
         """What the policy is asked next: to go on from the end of a sentence, with what further cards it brought.
 
-        They take the place of those inserted before that the chain has passed by, and of those it has stated if there
-        would be more than ``max_cards``, so that what is read at once does not grow with the library. A model that
-        cannot go on with a chain is asked again from the beginning.
+        They take the place of others if there would be more than ``max_cards``, so that what is read at once does not
+        grow with the library. A model that cannot go on with a chain is asked again from the beginning, beside all of
+        them.
         """
         kept = (chain_in(draft.output.text, self.delimiters) or "")[: sentence.end]
+        goes_on = "begun_chains" in self.base.capabilities
         if cards:
-            stated = [one for one in draft.given if states(kept, one.card.new_answer)]
-            waiting = [one for one in draft.given if one not in stated and one.id not in draft.inserted]
-            room = max(0, self._config.max_cards - len(waiting) - len(cards))
-            held = [*waiting, *stated[:room]]
-            draft.refused |= {one.id for one in draft.given if one not in held}
-            draft.followed += tuple(stated[room:])
-            draft.given = newest_first((*held, *cards))
-            draft.inserted |= {one.id for one in cards}
+            if goes_on:
+                self._make_room(draft, kept, len(cards))
+            draft.given = newest_first((*draft.given, *cards))
+            draft.inserted |= {one.id: sentence.end for one in cards}
             self.usage.num_inserted += len(cards)
-        draft.called = self._called(draft.query, draft.given, kept)
+        draft.called |= self._called(draft.query, draft.given, kept)
         query = self._with_cards(draft.query, draft.given, kept)
-        return self._from(draft, sentence, query) if "begun_chains" in self.base.capabilities else query
+        return self._from(draft, sentence, query) if goes_on else query
+
+    def _make_room(self, draft: _Draft, kept: str, num_coming: int) -> None:
+        """Leave out cards of a chain, as far as there would be more than ``max_cards`` with those that are coming.
+
+        First go those that the kept chain has stated since it was given them, then those inserted before, the oldest
+        first. What the question received and nothing has stated yet stays.
+        """
+        at = draft.inserted
+        stated = [one for one in draft.given if states(kept[at.get(one.id, 0) :], one.card.new_answer)]
+        waiting = sorted((one for one in draft.given if one not in stated and one.id in at), key=lambda one: at[one.id])
+        num_over = len(draft.given) + num_coming - self._config.max_cards
+        left = [*stated, *waiting][: max(0, num_over)]
+        followed = [one for one in left if one in stated]
+        draft.followed += tuple(followed)
+        draft.refused |= {one.id for one in followed}
+        draft.given = tuple(one for one in draft.given if one not in left)
 
     def _let_go(self, draft: _Draft, sentence: Sentence) -> Query:
         """What the unedited model is asked next: to go on from the end of a sentence, without cards.
 
         A sentence that was the chain's last is looked up again if the unedited model has more to say.
         """
-        chain, looked_to = chain_in(draft.output.text, self.delimiters) or "", draft.looked_to
+        is_end = self._is_end(draft, sentence)
         query = self._from(draft, sentence, draft.query)
-        if not chain[sentence.end :].strip():
-            before = [one.end for one in sentences_of(chain) if one.end < sentence.end]
-            draft.looked_to = max([looked_to, *before])
+        draft.again = sentence if is_end else None
         draft.given = tuple(one for one in draft.given if states(query.chain_start or "", one.card.new_answer))
         draft.stated |= {one.id for one in draft.given}
         self.usage.num_released += 1
@@ -425,7 +450,7 @@ class CraneModel(WrappedModel):
 
     def _from(self, draft: _Draft, sentence: Sentence, query: Query) -> Query:
         chain = chain_in(draft.output.text, self.delimiters) or ""
-        draft.read_to = draft.looked_to = sentence.end
+        draft.read_to = sentence.end
         return query.model_copy(update={"chain_start": chain[: sentence.end].rstrip()})
 
     def _write_on(self, rows: Sequence[tuple[_Draft, Query]], max_new_tokens: int, temperature: float) -> None:
@@ -467,8 +492,9 @@ class CraneModel(WrappedModel):
                 if one.plain is None:
                     one.plain = plain[place][sample]
                     fresh.append(one)
-                one.refused |= {card.id for card in one.given}
-                one.output, one.given, one.read_to, one.looked_to, one.num_lookups = one.plain, (), 0, 0, 0
+                one.refused |= {card.id for card in one.given} | one.inserted.keys()
+                one.output, one.given, one.read_to, one.num_lookups = one.plain, (), 0, 0
+                one.followed, one.inserted, one.again = (), {}, None
                 self.usage.num_handed_back += 1
         return [one for one in fresh if _can_be_read(one.query)]
 

@@ -10,13 +10,15 @@ from reground.edits.names import Sentence, normalised
 from reground.edits.records import Answer
 from reground.models.base import Delimiters, Output
 
-__all__ = ["chain_in", "naming_sentences", "says", "states"]
+__all__ = ["asserts", "chain_in", "naming_sentences", "says", "states"]
 
 _WORD = re.compile(r"\w+")
 _LETTER = re.compile(r"(?<!\w)[a-z](?!\w)")
 _NO_WORD = re.compile(r"[\W_]+")
 #: Shorter words name nothing.
 _MIN_LETTERS = 3
+#: Words that deny something or leave a choice.
+_WEIGHS = re.compile(r"\b(?:not|no|nor|never|neither|either|or|whether|if|without|rather|instead|unlike)\b|n't\b|[?？]")
 
 
 def chain_in(text: str, delimiters: Delimiters) -> str | None:
@@ -74,6 +76,21 @@ def states(text: str, answer: Answer) -> bool:
     """
     words = f" {normalised(text)} "
     return any(f" {normalised(spelling)} " in words for spelling in answer.spellings)
+
+
+def asserts(text: str, answer: Answer, prior: Answer | None = None) -> bool:
+    """Whether a sentence of a chain plainly says ``answer``: nothing is weighed or denied in it.
+
+    In doubt it does not: an answer of fewer than four letters may stand for something else, and where the prior is
+    named beside it, or a word that denies or leaves a choice, the sentence may say the opposite.
+
+    Example:
+        >>> asserts("it is in valmia.", Answer(text="valmia")), asserts("it is not in valmia.", Answer(text="valmia"))
+        (True, False)
+    """
+    if len(_run_together(answer.text)) <= _MIN_LETTERS or not states(text, answer):
+        return False
+    return not _WEIGHS.search(text.casefold()) and (prior is None or not states(text, prior))
 
 
 def _run_together(text: str) -> str:

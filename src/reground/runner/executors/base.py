@@ -50,6 +50,11 @@ class Feed(Protocol):
 class Executor(Protocol):
     """Does units. Leaving its ``with`` block ends whatever it started."""
 
+    @property
+    def num_processes(self) -> int:
+        """How many processes may work for a run at once; 1: nothing is started beside the one that asks."""
+        ...
+
     def run(self, feed: Feed, loaded: list[tuple[Job, Model]]) -> None:
         """Do everything a feed has.
 

@@ -22,6 +22,11 @@ class InlineExecutor:
     def __init__(self, *, state_every_s: float = STATE_EVERY_S) -> None:
         self._state_every_s = state_every_s
 
+    @property
+    def num_processes(self) -> int:
+        """This one."""
+        return 1
+
     def run(self, feed: Feed, loaded: list[tuple[Job, Model]]) -> None:
         """Do everything a feed has; see ``Executor.run``."""
         job, model = loaded.pop() if loaded else (None, None)

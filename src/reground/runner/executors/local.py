@@ -43,6 +43,11 @@ class LocalExecutor:
         """Of the workers that are running."""
         return [worker.process.pid for worker in self._workers if worker.process.pid is not None]
 
+    @property
+    def num_processes(self) -> int:
+        """As many as there are workers."""
+        return self._num_workers
+
     def run(self, feed: Feed, loaded: list[tuple[Job, Model]]) -> None:
         """Do everything a feed has; see ``Executor.run``. A model loaded here is let go: each worker loads its own."""
         loaded.clear()

@@ -43,6 +43,11 @@ class RayExecutor:
         self._actors: list[_Actor] = []
         self._jobs: dict[str, Any] = {}
 
+    @property
+    def num_processes(self) -> int:
+        """As many as there are workers."""
+        return self._num_workers
+
     def run(self, feed: Feed, loaded: list[tuple[Job, Model]]) -> None:
         """Do everything a feed has; see ``Executor.run``. A model loaded here is let go: each actor loads its own.
 
