@@ -35,9 +35,9 @@ class CranePromptConfig(MethodConfig):
             card's own question, and the first sentence of the chain is the percept.
         looks_up: Whether sentences of the chain are looked up as it is written.
         max_lookups: Sentences of a chain that are looked up at most; beside what each brings the rest is written anew.
-        max_cards: Cards that a chain which is given further ones goes on beside: those that it has stated make room, then
-            those that came while it was written. What the question received and is not yet stated stays, and so does
-            all that one sentence brings, even if it is more.
+        max_cards: Cards that a chain which is given further ones goes on beside: those that it has stated make room,
+            then those that came while it was written. What the question received and is not yet stated stays, and so
+            does all that one sentence brings, even if it is more.
         tells_called: Whether a card says so where question or chain calls it by its name; without a policy this does
             nothing.
         releases: Whether the policy lets go of a chain that has said what a card does, so that the unedited model goes
