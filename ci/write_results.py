@@ -81,6 +81,7 @@ PAGES: tuple[tuple[str, str, tuple[str, ...], Callable[..., str]], ...] = (
     ("docs/comparison.md", "methods", ("methods",), as_tables),
     ("docs/multimed.md", "multimed", ("multimed",), as_tables),
     ("docs/lifelong.md", "lifelong", tuple(f"lifelong/{method}" for method in _IN_CHAINS), as_curves),
+    ("docs/lifelong.md", "lifelong-crane", ("lifelong/crane-prompt", "lifelong/crane"), as_curves),
     ("docs/methods/crane.md", "crane", ("crane",), as_figures),
     ("docs/methods/crane.md", "crane-ablations", ("crane-ablations",), as_bare_figures),
     ("docs/methods/crane.md", "crane-many", ("crane-many",), as_bare_figures),
