@@ -36,7 +36,7 @@ __all__ = [
     "IN_SCOPE_METRICS",
     "LOCALITY_METRICS",
     "Asked",
-    "Output",
+    "BriefTrace",
     "Said",
     "Task",
     "Verdict",
@@ -67,7 +67,7 @@ _Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True, slots=True)
-class Output:
+class BriefTrace:
     """What counts of a trace: far less than the trace, of which there may be a million."""
 
     outcome: TraceOutcome
@@ -79,7 +79,7 @@ class Output:
 class Said:
     """An output as it is judged: what was read of it, and its teacher-forced score."""
 
-    trace: Output | None
+    trace: BriefTrace | None
     tf: float | None
 
 
@@ -252,7 +252,7 @@ def _packed_said(said: Said) -> _PackedSaid:
 
 def _unpacked_said(packed: _PackedSaid) -> Said:
     trace, tf = packed
-    return Said(Output(*trace) if trace is not None else None, tf)
+    return Said(BriefTrace(*trace) if trace is not None else None, tf)
 
 
 def _packed_verdicts(verdicts: Sequence[Verdict]) -> _PackedVerdicts:

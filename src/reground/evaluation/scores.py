@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 import reground
 from reground.edits.collection import collection_paused
-from reground.edits.records import Answer, Edit, Probe, Row, Trace
+from reground.edits.records import Answer, Edit, Probe, Row
 from reground.errors import InputError
 from reground.evaluation.bootstrap import (
     ClusterTotals,
@@ -42,7 +42,7 @@ from reground.evaluation.judging import (
     IN_SCOPE_METRICS,
     LOCALITY_METRICS,
     Asked,
-    Output,
+    BriefTrace,
     Said,
     Task,
     Verdict,
@@ -114,8 +114,7 @@ class _Put:
     """What counts of a row with a probe."""
 
     raw: str | None
-    trace: Output | None
-    tf: float | None
+    said: Said
     checkpoint: int
     age: int | None
 
@@ -131,8 +130,7 @@ class _Batch:
 class _Before:
     """What counts of a row of the unedited model."""
 
-    trace: Output | None
-    tf: float | None
+    said: Said
     generate_s: float | None
     batch: _Batch
 
@@ -392,16 +390,16 @@ class _References:
     """Rows of the unedited model, found by probe: the method's own, or else any method's for that model."""
 
     def __init__(self) -> None:
-        self._own: dict[_Asked, dict[str, _Before]] = defaultdict(dict)
-        self._any: dict[_Asked, dict[str, _Before]] = defaultdict(dict)
-        self._batches: dict[tuple[_Asked, int], _Batch] = defaultdict(_Batch)
+        self._own: dict[_Setting, dict[str, _Before]] = defaultdict(dict)
+        self._any: dict[_Setting, dict[str, _Before]] = defaultdict(dict)
+        self._batches: dict[tuple[_Setting, int], _Batch] = defaultdict(_Batch)
 
     def add(self, row: Row) -> None:
         assert row.probe_id is not None, "a row of the unedited model always has a probe"
         own = row.model, row.benchmark, row.chain_tokens, row.method
         batch = self._batches[own, row.step]
         batch.num_probes += 1
-        before = _Before(_read_output(row.trace), row.tf, row.timings.generate_s, batch)
+        before = _Before(_said(row), row.timings.generate_s, batch)
         self._own[own][row.probe_id] = before
         self._any[*own[:3], None].setdefault(row.probe_id, before)
 
@@ -411,7 +409,7 @@ class _References:
         return _ReferencesOf(self._own.get((*asked, key.method), {}), self._any.get((*asked, None), {}))
 
 
-_Asked = tuple[str, str, int | None, str | None]
+_Setting = tuple[str, str, int | None, str | None]
 
 
 @dataclass(frozen=True)
@@ -425,8 +423,9 @@ class _ReferencesOf:
         return self.own.get(probe_id) or self.any.get(probe_id)
 
 
-def _read_output(trace: Trace | None) -> Output | None:
-    return None if trace is None else Output(trace.outcome, trace.chain, trace.answer)
+def _said(row: Row) -> Said:
+    trace = row.trace
+    return Said(None if trace is None else BriefTrace(trace.outcome, trace.chain, trace.answer), row.tf)
 
 
 def _require(what: str, which: str, noun: str, wanted: str, known: Mapping[str, object]) -> None:
@@ -463,7 +462,7 @@ def _file(groups: dict[_GroupFields, _Group], row: Row, id_of: Mapping[str, str]
     if row.probe_id is not None:
         probe_id = id_of[row.probe_id]  # one text for all rows
         step.probe_ids.append(probe_id)
-        group.put[row.order][probe_id] = _Put(row.raw, _read_output(row.trace), row.tf, row.checkpoint, row.age)
+        group.put[row.order][probe_id] = _Put(row.raw, _said(row), row.checkpoint, row.age)
 
 
 def _with_its_length(group: _Group) -> _Group:
@@ -558,7 +557,7 @@ class _Judge:
         for group, expected in groups:
             references = self._references.of(group.key)
             before = references.find(exact) if exact is not None else None
-            prior = prior_of(edit, before.trace if before is not None else None)
+            prior = prior_of(edit, before.said.trace if before is not None else None)
             for order, edit_ids in expected.items():
                 if edit_id in edit_ids:
                     came_back = self._came_back(group, order, edit_id, probes, references, prior, number_of, asked)
@@ -587,13 +586,10 @@ class _Judge:
             elif self._in_force.is_decided_by_another(probe, order, after.checkpoint):
                 places.append((probe_id, DECIDED_BY_ANOTHER, None))
             else:
-                before, said = references.find(probe_id), after.trace
-                output = (said.outcome, said.chain, said.answer) if said is not None else None
-                key = probe_id, id(before), told, after.tf, output
-                number = number_of.setdefault(key, len(asked))
+                before = references.find(probe_id)
+                number = number_of.setdefault((probe_id, id(before), told, after.said), len(asked))
                 if number == len(asked):
-                    reference = Said(before.trace, before.tf) if before is not None else None
-                    asked.append(Asked(probe, reference, Said(said, after.tf), prior))
+                    asked.append(Asked(probe, before.said if before is not None else None, after.said, prior))
                 places.append((probe_id, number, after.age))
         return places
 

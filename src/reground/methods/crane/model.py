@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from reground.edits.card_note import CardNote, card_note
 from reground.edits.names import Sentence, as_name, calls, names_in, sentences_of
-from reground.edits.traces import parse_trace
 from reground.library.card import name_of
 from reground.methods.crane.cards import Cards, Given, Put, newest_first
 from reground.methods.crane.config import CranePromptConfig
@@ -228,7 +227,10 @@ class CraneModel(WrappedModel):
             positions = [position for position, cards in enumerate(given) if bool(cards) == has_cards]
             if not positions:
                 continue
-            asked = [self._with_cards(queries[position], given[position]) for position in positions]
+            asked = [
+                self._with_cards(query, cards, self._called(query, cards))
+                for query, cards in ((queries[position], given[position]) for position in positions)
+            ]
             with self._in_force(is_on=has_cards):
                 replies |= dict(zip(positions, ask(positions, asked), strict=True))
         return [replies[position] for position in range(len(queries))]
@@ -249,10 +251,10 @@ class CraneModel(WrappedModel):
             if name_of(one.card) in in_question or any(calls(text, name_of(one.card), told) for text in sentences)
         )
 
-    def _with_cards(self, query: Query, given: Sequence[Given], chain: str = "") -> Query:
+    def _with_cards(self, query: Query, given: Sequence[Given], called: Collection[str]) -> Query:
+        """A query with cards before it; of those with the ids in ``called`` it says that they are called by name."""
         if not given:
             return query
-        called = self._called(query, given, chain)
         note = card_note([_note_of(one, is_called=one.id in called) for one in given], self._config.instruction)
         return query.model_copy(update={"note": f"{note}\n{query.note}" if query.note else note})
 
@@ -313,7 +315,7 @@ class CraneModel(WrappedModel):
         that is the answer, nobody asked what the card says of the answer.
         """
         card, name = hit.card, name_of(hit.card)
-        if name and self._is_end(draft, sentence) and name == as_name(self._answer(draft.output)):
+        if name and self._is_end(draft, sentence) and name == as_name(draft.output.trace(self.delimiters).answer):
             return False
         said = sentences_of(chain_in(draft.output.text, self.delimiters) or "")
         if card.image is None:
@@ -326,12 +328,6 @@ class CraneModel(WrappedModel):
         """Whether a chain ends with a sentence, and not because it was cut off."""
         chain = chain_in(draft.output.text, self.delimiters) or ""
         return self.delimiters.chain_close in draft.output.text and not chain[sentence.end :].strip()
-
-    def _answer(self, output: Output) -> str | None:
-        trace = parse_trace(
-            output.text, self.delimiters, num_tokens=output.num_tokens, is_truncated=output.is_truncated
-        )
-        return trace.answer
 
     def _ends_here(self, draft: _Draft, output: Output) -> bool:
         """Whether the chain of an output has no whole sentence beyond what of the draft has been read."""
@@ -415,8 +411,9 @@ class CraneModel(WrappedModel):
             draft.given = newest_first((*draft.given, *cards))
             draft.inserted |= {one.id: sentence.end for one in cards}
             self.usage.num_inserted += len(cards)
-        draft.called |= self._called(draft.query, draft.given, kept)
-        query = self._with_cards(draft.query, draft.given, kept)
+        called = self._called(draft.query, draft.given, kept)
+        draft.called |= called
+        query = self._with_cards(draft.query, draft.given, called)
         return self._from(draft, sentence, query) if goes_on else query
 
     def _make_room(self, draft: _Draft, kept: str, num_coming: int) -> None:
