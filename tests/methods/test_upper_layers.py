@@ -103,18 +103,58 @@ def test_of_the_last_layers_mlp_only_what_is_read_is_run(tiny_model: HfModel) ->
     assert upper.logits().shape[1] == num_columns - upper.first_column
 
 
-def test_the_last_layers_mlp_runs_on_what_is_read_alone(tiny_model: HfModel) -> None:
-    """Every column is attended to, so attention runs on all of them."""
-    batch = tiny_model.training_batch(QUERIES, TEXTS)
-    upper = UpperLayers(tiny_model, 0, batch)
+@pytest.mark.parametrize("is_cut", [False, True])
+@pytest.mark.parametrize("num_rows", [1, 2])
+def test_the_last_layer_asks_and_adds_at_what_is_read_alone(tiny_model: HfModel, num_rows: int, is_cut: bool) -> None:
+    """Every column is attended to, so keys are made of all that can change."""
+    batch = tiny_model.training_batch(QUERIES[:num_rows], TEXTS[:num_rows])
+    first = int(Pass(prompt_tokens(batch)).prompt_ends_B.min()) - 1 if is_cut else 0
+    upper = UpperLayers(tiny_model, 0, batch, first_column=first)
     widths: list[int] = []
-    parts = [tiny_model.text_layers[-1].get_submodule(name) for name in ("self_attn.k_proj", "mlp")]
+    names = ("self_attn.k_proj", "self_attn.q_proj", "self_attn.o_proj", "mlp")
+    parts = [tiny_model.text_layers[-1].get_submodule(name) for name in names]
     handles = [part.register_forward_hook(lambda _, __, output: widths.append(output.shape[1])) for part in parts]
     found = upper.loss()
     for handle in handles:
         handle.remove()
-    assert widths == [batch["labels"].shape[1], upper.logits().shape[1]]
+    num_read = upper.logits().shape[1]
+    assert sorted(widths) == [num_read, num_read, num_read, batch["labels"].shape[1] - first]
     torch.testing.assert_close(found, whole_loss(tiny_model, batch), atol=1e-5, rtol=1e-5)
+
+
+def test_the_edited_layers_attention_keeps_its_columns(tiny_model: HfModel) -> None:
+    batch = tiny_model.training_batch(QUERIES, TEXTS)
+    upper = UpperLayers(tiny_model, -1, batch, part="self_attn.o_proj")
+    widths: list[int] = []
+    path = tiny_model.layer_path(-1, "self_attn.o_proj")
+    handle = tiny_model.module.get_submodule(path).register_forward_hook(
+        lambda _, __, output: widths.append(output.shape[1])
+    )
+    upper.loss()
+    handle.remove()
+    assert widths == [batch["labels"].shape[1]]
+
+
+def test_an_attention_that_does_something_else_is_called_itself(
+    tiny_model: HfModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attention = tiny_model.text_layers[-1].self_attn
+    attend = attention.forward
+    calls: list[int] = []
+
+    def louder(*args: Any, **kwargs: Any) -> Any:
+        calls.append(1)
+        attended, *rest = attend(*args, **kwargs)
+        return (attended * 1.5, *rest)
+
+    monkeypatch.setattr(attention, "forward", louder)
+    batch = tiny_model.training_batch(QUERIES, TEXTS)
+    upper = UpperLayers(tiny_model, 0, batch)
+    calls.clear()
+    found = upper.loss()
+    assert calls == [1]
+    torch.testing.assert_close(found, whole_loss(tiny_model, batch), atol=1e-5, rtol=1e-5)
+    assert upper.logits().shape[1] < batch["labels"].shape[1]
 
 
 def test_a_last_layer_that_puts_its_parts_together_in_another_way_is_run_whole(

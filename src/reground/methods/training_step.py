@@ -5,6 +5,7 @@ Axes: B rows of a batch, T tokens, V vocabulary.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -154,7 +155,7 @@ def descend(
                 values.append(float(loss.detach()))
                 if values[-1] < loss_floor:
                     continue
-                if not torch.isfinite(loss):
+                if not math.isfinite(values[-1]):
                     raise _diverged(f"the loss is {values[-1]} after {num_taken} steps", learning_rate)
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()  # type: ignore[no-untyped-call]

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
+from torch.nn import functional
 from transformers import Cache
 
 from reground.errors import CapabilityError, InputError, ModelError
@@ -85,8 +86,8 @@ class UpperLayers:
     The weights of these layers, and hooks on their modules, take effect at every call; what is below, and what is to
     the left of ``first_column``, is as it was at construction. Where only a part of the lowest layer is changed whose
     output is what the layer adds last, everything before that part is among what is computed once. The last layer's
-    MLP runs on the columns that logits are made of, and on no others. With other edits in force, which may read any
-    column and any part, no column and no part is left out.
+    queries and MLP are of the columns that logits are made of, and of no others. With other edits in force, which may
+    read any column and any part, no column and no part is left out.
 
     Args:
         model: The model.
@@ -138,7 +139,13 @@ class UpperLayers:
         if self._end is not None:
             self._start_BCH, above = torch.empty(0), self._layers[1:]
             self._end = self._end.from_column(self.first_column)
-        self._last = _Halves.of(above[-1], model.family.mlp) if is_alone and above else None
+        self._last: _Halves | None = None
+        if is_alone and above:
+            # What is edited may be the attention, and want all of its columns, if there is no layer in between.
+            is_above = self._end is not None or len(above) > 1
+            is_few = is_above and _attention(model) in _CUTTABLE_ATTENTION
+            few = _FewQueries.of(above[-1], self._kwargs[-1], self._num_kept) if is_few else None
+            self._last = _Halves.of(above[-1], model.family.mlp, few)
         self._check(expected_BCV)
 
     def starts_at(self, part: str) -> bool:
@@ -164,7 +171,7 @@ class UpperLayers:
             for layer, kwargs in above[: -1 if self._last is not None else None]:
                 hidden_BCH = hidden_of(layer(hidden_BCH, **kwargs))
             if self._last is not None:
-                hidden_BCH = self._last.attended(hidden_BCH, above[-1][1])[:, -self._num_kept :]
+                hidden_BCH = self._last.attended(hidden_BCH, above[-1][1], self._num_kept)
                 hidden_BCH = self._last.transformed(hidden_BCH)
         logits_BCV: torch.Tensor = self._head(self._norm(hidden_BCH[:, -self._num_kept :]))
         return logits_BCV
@@ -217,13 +224,21 @@ class UpperLayers:
 
     @torch.no_grad()
     def _check(self, expected_BCV: torch.Tensor) -> None:
-        """Make sure of the logits; a last layer that is not made of the two halves is run whole from then on."""
+        """Make sure of the logits.
+
+        A last layer whose attention is another one calls its own from then on; one that is not made of the two halves
+        is run whole.
+        """
         counted_BC = (self._batch["attention_mask"][:, -self._num_kept :] == 1).to(expected_BCV.device)
         # Far above rounding in any number format, far below what a missing or doubled part would make.
         allowed = torch.finfo(expected_BCV.dtype).eps ** 0.5 * float(expected_BCV[counted_BC].abs().max())
         if self._last is not None:
             if self._gap(expected_BCV, counted_BC) <= allowed:
                 return
+            if self._last.attention is not None:
+                self._last.attention = None
+                if self._gap(expected_BCV, counted_BC) <= allowed:
+                    return
             self._last = None
         gap = self._gap(expected_BCV, counted_BC)
         if not gap <= allowed:
@@ -340,28 +355,112 @@ class _Halves:
     Args:
         layer: The layer.
         mlp: Its MLP.
+        attention: Attends from a few columns only; None: the layer's own attention, from every column.
     """
 
-    def __init__(self, layer: Any, mlp: torch.nn.Module) -> None:
+    def __init__(self, layer: Any, mlp: torch.nn.Module, attention: _FewQueries | None = None) -> None:
         self._layer, self._mlp = layer, mlp
+        self.attention = attention
 
     @classmethod
-    def of(cls, layer: torch.nn.Module, mlp: str) -> _Halves | None:
+    def of(cls, layer: torch.nn.Module, mlp: str, attention: _FewQueries | None) -> _Halves | None:
         """Those of a layer, None if its parts go by other names."""
         names = ("input_layernorm", "self_attn", "post_attention_layernorm")
         if not all(isinstance(getattr(layer, name, None), torch.nn.Module) for name in names):
             return None
-        return cls(layer, layer.get_submodule(mlp))
+        return cls(layer, layer.get_submodule(mlp), attention)
 
-    def attended(self, hidden_BCH: torch.Tensor, kwargs: Mapping[str, Any]) -> torch.Tensor:
-        """Hidden states after the attention."""
+    def attended(self, hidden_BCH: torch.Tensor, kwargs: Mapping[str, Any], num_kept: int) -> torch.Tensor:
+        """Hidden states of the last ``num_kept`` columns after the attention."""
         normed_BCH = self._layer.input_layernorm(hidden_BCH)
-        return hidden_BCH + hidden_of(self._layer.self_attn(hidden_states=normed_BCH, **kwargs))
+        if self.attention is not None:
+            return hidden_BCH[:, -num_kept:] + self.attention.output(normed_BCH)
+        return (hidden_BCH + hidden_of(self._layer.self_attn(hidden_states=normed_BCH, **kwargs)))[:, -num_kept:]
 
     def transformed(self, hidden_BCH: torch.Tensor) -> torch.Tensor:
         """Hidden states after the MLP, from those after the attention."""
         ended_BCH: torch.Tensor = hidden_BCH + self._mlp(self._layer.post_attention_layernorm(hidden_BCH))
         return ended_BCH
+
+
+class _FewQueries:
+    """An attention with rotated keys, as many are built, whose queries come from the last columns only.
+
+    Whether a layer's attention is built like this shows in the logits; see ``UpperLayers``.
+
+    Args:
+        attention: The layer's attention.
+        rotations: Cosines and sines of every column's angles (BCD, with one row for all, or one for each).
+        mask: What is added to scores, or True where a column is seen; from the last columns.
+        prefix: Keys and values of the columns to the left.
+    """
+
+    def __init__(
+        self,
+        attention: Any,
+        rotations: tuple[torch.Tensor, torch.Tensor],
+        mask: torch.Tensor,
+        prefix: _Prefix | None,
+    ) -> None:
+        self._attention, self._mask, self._prefix = attention, mask, prefix
+        cos_BCD, sin_BCD = rotations
+        half = sin_BCD.shape[-1] // 2
+        # A vector's halves change places, and the first becomes negative: told once, in the sines.
+        signed_BCD = torch.cat([-sin_BCD[..., :half], sin_BCD[..., half:]], dim=-1)
+        self._cos_B1CD, self._sin_B1CD, self._half = cos_BCD[:, None], signed_BCD[:, None], half
+
+    @classmethod
+    def of(cls, layer: torch.nn.Module, kwargs: Mapping[str, Any], num_kept: int) -> _FewQueries | None:
+        """That of a layer for the last ``num_kept`` columns; None if it is built in another way at first sight.
+
+        Args:
+            layer: The layer.
+            kwargs: Its settings for the columns that are run again.
+            num_kept: Columns that queries come from.
+        """
+        attention = getattr(layer, "self_attn", None)
+        names = ("q_proj", "k_proj", "v_proj", "o_proj")
+        if not all(isinstance(getattr(attention, name, None), torch.nn.Module) for name in names):
+            return None
+        rotations = kwargs.get("position_embeddings")
+        if not isinstance(rotations, tuple) or len(rotations) != 2 or rotations[0].ndim != 3:
+            return None
+        if rotations[0].shape[-1] != getattr(attention, "head_dim", None) or not hasattr(attention, "scaling"):
+            return None
+        num_columns = rotations[0].shape[1]
+        mask = kwargs.get("attention_mask")
+        if mask is None:
+            mask = _causal_mask(num_columns, num_columns - num_kept, rotations[0])
+        caches = [value for value in kwargs.values() if isinstance(value, _Prefix)]
+        return cls(attention, rotations, mask[..., -num_kept:, :], caches[0] if caches else None)
+
+    def output(self, normed_BCH: torch.Tensor) -> torch.Tensor:
+        """What the attention adds to the last columns, from what goes into it at every column."""
+        queries = self._heads("q", normed_BCH[:, -self._mask.shape[-2] :])
+        keys, values = self._heads("k", normed_BCH), self._heads("v", normed_BCH)
+        if self._prefix is not None:
+            keys, values = self._prefix.update(keys, values)
+        attended = functional.scaled_dot_product_attention(
+            queries,
+            keys,
+            values,
+            attn_mask=self._mask,
+            scale=self._attention.scaling,
+            enable_gqa=queries.shape[1] != keys.shape[1],
+        )
+        output_BCH: torch.Tensor = self._attention.o_proj(attended.transpose(1, 2).flatten(2))
+        return output_BCH
+
+    def _heads(self, name: str, normed_BCH: torch.Tensor) -> torch.Tensor:
+        """Queries, keys or values (B, heads, C, width of a head); all but values normed if the model does, rotated."""
+        found = getattr(self._attention, f"{name}_proj")(normed_BCH).unflatten(-1, (-1, 2 * self._half))
+        if name == "v":
+            return found.transpose(1, 2)  # type: ignore[no-any-return]
+        norm = getattr(self._attention, f"{name}_norm", None)
+        vectors = (found if norm is None else norm(found)).transpose(1, 2)
+        num = vectors.shape[2]
+        turned = vectors.roll(self._half, dims=-1)
+        return torch.addcmul(vectors * self._cos_B1CD[:, :, -num:], turned, self._sin_B1CD[:, :, -num:])
 
 
 def _attention(model: HfModel) -> str | None:

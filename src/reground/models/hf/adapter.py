@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -402,7 +403,7 @@ class HfModel:
         device: torch.device = self.module.get_input_embeddings().weight.device
         return device
 
-    @property
+    @cached_property
     def devices(self) -> tuple[str, ...]:
         """Every device that holds weights, sorted; several if the layers are spread."""
         return tuple(sorted({str(parameter.device) for parameter in self.module.parameters()}))
