@@ -252,10 +252,10 @@ class UpperLayers:
     def _gap(self, expected_BCV: torch.Tensor, counted_BC: torch.Tensor) -> float:
         try:
             found_BCV = self.logits()
-        except TypeError:
-            if self._last is None:
+        except (TypeError, RuntimeError) as error:
+            if self._last is None or isinstance(error, torch.OutOfMemoryError):
                 raise
-            return math.inf  # the layer calls its attention in another way
+            return math.inf  # the attention is called in another way, or makes heads of other shapes
         return float((found_BCV - expected_BCV)[counted_BC].abs().max())
 
 
@@ -360,6 +360,7 @@ class _Halves:
 
     def __init__(self, layer: Any, mlp: torch.nn.Module, attention: _FewQueries | None = None) -> None:
         self._layer, self._mlp = layer, mlp
+        self._device: torch.device = next(layer.parameters()).device  # layers may be spread over several
         self.attention = attention
 
     @classmethod
@@ -372,6 +373,7 @@ class _Halves:
 
     def attended(self, hidden_BCH: torch.Tensor, kwargs: Mapping[str, Any], num_kept: int) -> torch.Tensor:
         """Hidden states of the last ``num_kept`` columns after the attention."""
+        hidden_BCH = hidden_BCH.to(self._device)
         normed_BCH = self._layer.input_layernorm(hidden_BCH)
         if self.attention is not None:
             return hidden_BCH[:, -num_kept:] + self.attention.output(normed_BCH)
@@ -402,8 +404,9 @@ class _FewQueries:
         mask: torch.Tensor,
         prefix: _Prefix | None,
     ) -> None:
-        self._attention, self._mask, self._prefix = attention, mask, prefix
-        cos_BCD, sin_BCD = rotations
+        device = next(attention.parameters()).device
+        self._attention, self._mask, self._prefix = attention, mask.to(device), prefix
+        cos_BCD, sin_BCD = (angles.to(device) for angles in rotations)
         half = sin_BCD.shape[-1] // 2
         # A vector's halves change places, and the first becomes negative: told once, in the sines.
         signed_BCD = torch.cat([-sin_BCD[..., :half], sin_BCD[..., half:]], dim=-1)
@@ -460,7 +463,8 @@ class _FewQueries:
         vectors = (found if norm is None else norm(found)).transpose(1, 2)
         num = vectors.shape[2]
         turned = vectors.roll(self._half, dims=-1)
-        return torch.addcmul(vectors * self._cos_B1CD[:, :, -num:], turned, self._sin_B1CD[:, :, -num:])
+        rotated = torch.addcmul(vectors * self._cos_B1CD[:, :, -num:], turned, self._sin_B1CD[:, :, -num:])
+        return rotated.to(vectors.dtype)
 
 
 def _attention(model: HfModel) -> str | None:
