@@ -163,8 +163,10 @@ def test_an_attention_with_queries_of_another_shape_is_called_itself(
     """As where half of what the queries' map puts out is a gate."""
     project = tiny_model.text_layers[-1].self_attn.q_proj
     attend, forward = tiny_model.text_layers[-1].self_attn.forward, project.forward
+    calls: list[int] = []
 
     def gated(*args: Any, **kwargs: Any) -> Any:
+        calls.append(1)
         with monkeypatch.context() as inside:
             inside.setattr(project, "forward", forward)
             return attend(*args, **kwargs)
@@ -173,7 +175,10 @@ def test_an_attention_with_queries_of_another_shape_is_called_itself(
     monkeypatch.setattr(tiny_model.text_layers[-1].self_attn, "forward", gated)
     batch = tiny_model.training_batch(QUERIES, TEXTS)
     upper = UpperLayers(tiny_model, 0, batch)
-    torch.testing.assert_close(upper.loss(), whole_loss(tiny_model, batch), atol=1e-5, rtol=1e-5)
+    calls.clear()
+    found = upper.loss()
+    assert calls == [1]
+    torch.testing.assert_close(found, whole_loss(tiny_model, batch), atol=1e-5, rtol=1e-5)
 
 
 def test_a_last_layer_that_puts_its_parts_together_in_another_way_is_run_whole(

@@ -86,8 +86,9 @@ class UpperLayers:
     The weights of these layers, and hooks on their modules, take effect at every call; what is below, and what is to
     the left of ``first_column``, is as it was at construction. Where only a part of the lowest layer is changed whose
     output is what the layer adds last, everything before that part is among what is computed once. The last layer's
-    queries and MLP are of the columns that logits are made of, and of no others. With other edits in force, which may
-    read any column and any part, no column and no part is left out.
+    MLP runs on the columns that logits are made of, and on no others. So do its queries, unless its attention may be
+    what is edited; the attention's maps are then called one by one, and a hook on the attention as a whole is not.
+    With other edits in force, which may read any column and any part, no column and no part is left out.
 
     Args:
         model: The model.
