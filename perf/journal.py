@@ -4,8 +4,8 @@
 
 Writes a made-up run of so many rows (1,000,000 by default) to a temporary folder: 40 methods, each on the same edits
 with ten probes, outputs that differ from row to row. Then reads and summarises it in a process of its own, with as
-many more that judge as there are cores (its peak is its own and theirs), and has a plain loop judge its first rows, one
-after the other, in another: that one adds up nothing and draws no intervals.
+many more that judge as there are cores (its peak is its own and theirs, by Linux's count), and has a plain loop judge
+its first rows, one after the other, in another: that one adds up nothing and draws no intervals.
 """
 
 from __future__ import annotations
@@ -13,14 +13,18 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import re
 import resource
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
+from multiprocessing import active_children
 from pathlib import Path
+from threading import Thread
 
 from reground.edits.files import read_edits, read_probes, write_records
 from reground.edits.records import Answer, Edit, Expectation, Probe, Row, Timings
@@ -35,6 +39,7 @@ from reground.runner.journal import ROWS_FILE, iterate_rows
 _NUM_METHODS = 40
 _NUM_PROBES = 10
 _NUM_PLAIN_ROWS = 50_000
+_SECONDS_BETWEEN_LOOKS = 0.2
 _VERSIONS = dict.fromkeys(("reground", "protocol", "python", "torch", "transformers", "peft", "numpy"), "1.2.3")
 _VERSIONS |= {"commit": "0" * 40, "dirty": "false", "model_revision": "0" * 12, "recipe": "c" + "0" * 12}
 
@@ -124,12 +129,13 @@ def _measure(folder: Path) -> None:
     read = clock.lap("read")
     read["read_peak_bytes"] = _peak_bytes()
     num_judges = num_usable_cores()
+    judging = _PeaksOfChildren()
     summarise(edits, probes, iterate_rows(folder), workers=num_judges)
     both = clock.lap("read_and_summarise")
     judges = resource.getrusage(resource.RUSAGE_CHILDREN)
     both["judges_cpu_s"] = round(judges.ru_utime + judges.ru_stime, 1)
-    largest_judge_bytes = judges.ru_maxrss * 1024
-    both["peak_bytes"] = _peak_bytes() + num_judges * largest_judge_bytes
+    both["judges_peak_bytes"] = judging.total_bytes()
+    both["peak_bytes"] = _peak_bytes() + both["judges_peak_bytes"]
     size = (folder / ROWS_FILE).stat().st_size
     print(json.dumps({"rows": num_rows, "file_bytes": size, **read, **both, "judges": num_judges}))
 
@@ -162,6 +168,30 @@ class _Clock:
         wall_s, cpu_s = (end - start for end, start in zip(now, self._start, strict=True))
         self._start = now
         return {f"{name}_s": round(wall_s, 1), f"{name}_cpu_s": round(cpu_s, 1)}
+
+
+class _PeaksOfChildren:
+    """The largest resident size of each process that this one starts, looked up every so often while they live.
+
+    What ``getrusage`` says of children counts what their parent held when it started them.
+    """
+
+    def __init__(self) -> None:
+        self._peak_of: dict[int, int] = {}
+        Thread(target=self._watch, daemon=True).start()
+
+    def total_bytes(self) -> int:
+        """All of them together."""
+        return sum(self._peak_of.values())
+
+    def _watch(self) -> None:
+        while True:
+            for child in active_children():
+                with suppress(OSError):
+                    said = re.search(r"VmHWM:\s*(\d+) kB", Path(f"/proc/{child.pid}/status").read_text())
+                    if child.pid is not None and said is not None:
+                        self._peak_of[child.pid] = int(said[1]) * 1024
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
 
 
 def _peak_bytes() -> int:

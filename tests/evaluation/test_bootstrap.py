@@ -49,6 +49,12 @@ def test_same_seed_same_interval_whatever_the_other_columns() -> None:
     assert alone != intervals(sums, counts, seed=4)[0]
 
 
+def test_what_is_the_same_for_every_edit_has_no_spread() -> None:
+    counts_EM = np.tile(np.array([[1.0], [3.0], [0.0], [2.0]]), 3)
+    sums_EM = counts_EM * np.array([0.0, 1.0, 0.5])
+    assert [(one.low, one.high) for one in intervals(sums_EM, counts_EM)] == [(0.0, 0.0), (1.0, 1.0), (0.5, 0.5)]
+
+
 def test_probes_of_one_edit_are_not_independent_evidence() -> None:
     """Forty probes of four edits that agree within each edit must give a wider interval than forty edits."""
     clustered = intervals(column([10.0, 10.0, 0.0, 0.0]), column([10.0] * 4))[0]

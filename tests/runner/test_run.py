@@ -306,7 +306,7 @@ def _die_at_step(number: int) -> Callable[[], None]:
 
 def _die_in_write(number: int, share: float) -> Callable[[], None]:
     def arm() -> None:
-        write = journal._append_durably
+        write = journal._append
         count = iter(range(1000))
 
         def dying(path: Path, block: bytes) -> None:
@@ -316,7 +316,7 @@ def _die_in_write(number: int, share: float) -> Callable[[], None]:
             write(path, block[: int(len(block) * share)])
             os.kill(os.getpid(), signal.SIGKILL)
 
-        journal._append_durably = dying
+        journal._append = dying
 
     return arm
 
@@ -572,10 +572,41 @@ def test_a_full_disk_leaves_nothing_of_a_run_that_had_not_begun(
             start_run(recipe(world), tmp_path / "run")
     assert not (tmp_path / "run").exists()
     with monkeypatch.context() as patched:
-        patched.setattr("reground.runner.journal._append_durably", refuse)
+        patched.setattr("reground.runner.journal._append", refuse)
         with pytest.raises(RunDirectoryError, match="No space left"):
             start_run(recipe(world), tmp_path / "run")
     assert resume_run(tmp_path / "run").num_failed_steps == 0
+
+
+def test_a_disk_that_takes_nothing_in_ends_a_run_with_what_it_says(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is waited for while the next step is done, so that it is heard of one step later."""
+
+    def refuse(*arguments: object) -> None:
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("reground.runner.journal._bring_to_disk", refuse)
+        with pytest.raises(RunDirectoryError, match="Input/output error"):
+            start_run(recipe(world), tmp_path / "run")
+    assert len((tmp_path / "run" / "steps.jsonl").read_text().splitlines()) == 1
+    assert resume_run(tmp_path / "run").num_failed_steps == 0
+
+
+def test_a_last_step_whose_bytes_never_reached_the_disk_is_done_again(world: Path, tmp_path: Path) -> None:
+    """After a power cut a file may have its length and zeros in the place of what was written last."""
+    folder = start_run(recipe(world), tmp_path / "run").folder
+    path = folder / "rows.jsonl"
+    whole, rows = lasting_rows(folder), path.read_bytes()
+    *_, before, _ = map(json.loads, (folder / "steps.jsonl").read_text().splitlines())
+    start = before["ends"]["rows.jsonl"]
+    path.write_bytes(rows[:start] + bytes(len(rows) - start))
+    resume_run(folder)
+    assert lasting_rows(folder) == whole
+    path.write_bytes(bytes(start) + path.read_bytes()[start:])
+    with pytest.raises(RunDirectoryError, match="not those that were written"):
+        resume_run(folder)
 
 
 def test_what_a_killed_start_left_is_no_obstacle(world: Path, tmp_path: Path) -> None:

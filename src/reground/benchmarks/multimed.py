@@ -221,6 +221,7 @@ def _donor(finding: str) -> str:
     return random.Random(f"multimed donor/{finding}/1").choice(others)
 
 
+@cache
 def _truth(finding: str, relation: str, state: _State = ()) -> str:
     """What holds without any edit."""
     if relation in _FACTS:
@@ -432,13 +433,10 @@ class _Prober:
 
     def _look_alike(self) -> str:
         """A finding of the same organ or with the same sign that no edit of the suite is about."""
-        world = phantom_world()
-        organ, sign = world.findings[self._finding]
         alike = [
             other
-            for other in world.subjects("finding", "train", "calibration")
-            if (world.findings[other][0] == organ) != (world.findings[other][1] == sign)
-            and self._new not in (_truth(other, self._relation, self._state), _truth(other, "condition"))
+            for other in _alike(self._finding)
+            if self._new not in (_truth(other, self._relation, self._state), _truth(other, "condition"))
         ]
         return self._rng.choice(alike)
 
@@ -448,6 +446,18 @@ class _Prober:
             return spares.changes[self._old]
         kept = {"modality": spares.modality, "place": spares.place}.get(self._relation)
         return (kept,) if kept is not None else None
+
+
+@cache
+def _alike(finding: str) -> tuple[str, ...]:
+    """Findings that no edit of the suite is about, each of the same organ or with the same sign, and not both."""
+    world = phantom_world()
+    organ, sign = world.findings[finding]
+    return tuple(
+        other
+        for other in world.subjects("finding", "train", "calibration")
+        if (world.findings[other][0] == organ) != (world.findings[other][1] == sign)
+    )
 
 
 def _in_full(answer: Answer) -> str:

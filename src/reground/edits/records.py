@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import unicodedata
-from functools import lru_cache
+from collections.abc import Mapping
+from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -131,7 +132,17 @@ class ImageRef(Record):
         return placed
 
 
-class Edit(Record):
+class _KnownById(Record):
+    """A record that keeps the id it has worked out."""
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """A copy; one with other content works out an id of its own."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("id", None)
+        return copied
+
+
+class Edit(_KnownById):
     """One fact that changes.
 
     Attributes:
@@ -172,7 +183,7 @@ class Edit(Record):
         return self
 
     @computed_field  # type: ignore[prop-decorator]
-    @property
+    @cached_property
     def id(self) -> str:
         return _record_id("e", self)
 
@@ -196,7 +207,7 @@ class Expectation(Record):
         return self
 
 
-class Probe(Record):
+class Probe(_KnownById):
     """One question asked before and after an edit.
 
     Attributes:
@@ -239,7 +250,7 @@ class Probe(Record):
         return self.kind in ("text_locality", "image_locality")
 
     @computed_field  # type: ignore[prop-decorator]
-    @property
+    @cached_property
     def id(self) -> str:
         return _record_id("p", self)
 
@@ -393,7 +404,6 @@ class Row(Record):
         return dumped
 
 
-@lru_cache(maxsize=1 << 17)
 def _record_id(prefix: str, record: Edit | Probe) -> str:
     return content_id(prefix, record.model_dump(mode="json", exclude={"id"}))
 

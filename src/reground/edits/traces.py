@@ -7,6 +7,7 @@ an answer in one place and as a broken format in another.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Literal, NamedTuple, Self
 
@@ -217,9 +218,10 @@ def _loop(text: str, *, is_cut: bool) -> str | None:
     tokens: list[str] = []
     for token in _TOKEN.findall(text.casefold()):
         tokens.extend(token if len(token) > _MAX_WORD else [token])
-    if len(tokens) < _MIN_LOOP:
+    # Every token of a loop comes at least as often as its unit: of most texts that says enough.
+    if sum(count for count in Counter(tokens).values() if count >= _MIN_REPEATS) < _MIN_LOOP:
         return None
-    for size in range(1, _MAX_UNIT + 1):
+    for size in range(1, min(_MAX_UNIT, len(tokens) // _MIN_REPEATS) + 1):
         length, longest, end_of_longest = 0, 0, 0
         for i in range(size, len(tokens)):
             length = length + 1 if tokens[i] == tokens[i - size] else 0

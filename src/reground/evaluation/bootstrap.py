@@ -22,6 +22,8 @@ __all__ = [
 ]
 
 _Floats = npt.NDArray[np.float64]
+#: Up to so many clusters every table of draws is kept: 64 MiB at most for 2,000 resamples.
+_FEW_CLUSTERS = 128
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,15 @@ def intervals(
         scored = counts_EM[:, columns[0]] > 0
         num_clusters = int(scored.sum())
         if num_clusters < 2 or num_resamples == 0:
+            continue
+        # Where every value is 0, or every value is 1, so is every resample.
+        for column in columns:
+            if not sums_EM[:, column].any():
+                found[column] = Interval(0.0, 0.0)
+            elif (sums_EM[:, column] == counts_EM[:, column]).all():
+                found[column] = Interval(1.0, 1.0)
+        columns = [column for column in columns if found[column].low is None]
+        if not columns:
             continue
         weights_RE = _weights(num_clusters, num_resamples, seed)
         # Counts are whole numbers, which add up without rounding: columns with the same ones are drawn once.
@@ -230,9 +241,24 @@ def _drawn(num_clusters: int, num_resamples: int, seed: int) -> npt.NDArray[np.i
     return np.random.default_rng(seed).integers(0, num_clusters, (num_resamples, num_clusters))
 
 
-@lru_cache(maxsize=8)
 def _weights(num_clusters: int, num_resamples: int, seed: int) -> _Floats:
     """How often each of E clusters is drawn in each of R resamples; rows sum to E."""
+    kept = _few_counts if num_clusters <= _FEW_CLUSTERS else _many_counts
+    return kept(num_clusters, num_resamples, seed).astype(np.float64)
+
+
+@lru_cache(maxsize=_FEW_CLUSTERS)
+def _few_counts(num_clusters: int, num_resamples: int, seed: int) -> npt.NDArray[np.int32]:
+    """Small tables, of which columns that are scored on a few edits each need many."""
+    return _counts(num_clusters, num_resamples, seed)
+
+
+@lru_cache(maxsize=8)
+def _many_counts(num_clusters: int, num_resamples: int, seed: int) -> npt.NDArray[np.int32]:
+    return _counts(num_clusters, num_resamples, seed)
+
+
+def _counts(num_clusters: int, num_resamples: int, seed: int) -> npt.NDArray[np.int32]:
     generator = np.random.default_rng(seed)
     shares = np.full(num_clusters, 1 / num_clusters)
-    return generator.multinomial(num_clusters, shares, size=num_resamples).astype(np.float64)
+    return generator.multinomial(num_clusters, shares, size=num_resamples).astype(np.int32)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from itertools import islice
 from multiprocessing import get_context, parent_process
 from threading import Thread
-from typing import Generic, TypeVar
+from typing import Generic, NamedTuple, TypeVar
 
 from reground.edits.records import Answer, Edit, Probe, TraceOutcome
 from reground.evaluation.labels import (
@@ -66,25 +66,25 @@ _Payload = TypeVar("_Payload")
 _Item = TypeVar("_Item")
 
 
-@dataclass(frozen=True, slots=True)
-class BriefTrace:
-    """What counts of a trace: far less than the trace, of which there may be a million."""
+# Of these there may be a million: named tuples are made, hashed and compared in a third of a record's time.
+
+
+class BriefTrace(NamedTuple):
+    """What counts of a trace: far less than the trace."""
 
     outcome: TraceOutcome
     chain: str | None
     answer: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Said:
+class Said(NamedTuple):
     """An output as it is judged: what was read of it, and its teacher-forced score."""
 
     trace: BriefTrace | None
     tf: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
+class Asked(NamedTuple):
     """One output about an edit and what it is held against.
 
     Attributes:
@@ -100,8 +100,7 @@ class Asked:
     prior: Answer | None
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What one output brought.
 
     Attributes:

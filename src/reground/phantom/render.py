@@ -17,8 +17,8 @@ import itertools
 import math
 import random
 from collections.abc import Sequence
-from functools import cache
-from urllib.parse import parse_qsl, urlencode
+from functools import cache, lru_cache
+from urllib.parse import parse_qsl, quote_plus, urlencode
 
 import numpy as np
 import numpy.typing as npt
@@ -69,22 +69,32 @@ Gray = npt.NDArray[np.float32]
 def finding_uri(organ: str, sign: str, place: str, size: str, modality: str, seed: int) -> str:
     """Address of an image of a sign in an organ."""
     query = {"organ": organ, "sign": sign, "place": place, "size": size, "modality": modality, "seed": seed}
-    return f"phantom:finding?{urlencode(query)}"
+    return f"phantom:finding?{urlencode(query, quote_via=_quoted)}"
 
 
 def device_uri(name: str, modality: str, seed: int) -> str:
     """Address of an image of a device."""
-    return f"phantom:device?{urlencode({'name': name, 'modality': modality, 'seed': seed})}"
+    return f"phantom:device?{urlencode({'name': name, 'modality': modality, 'seed': seed}, quote_via=_quoted)}"
 
 
 def shapes_uri(shape: str, colour: str, count: int, seed: int) -> str:
     """Address of an image of ``count`` (1 to 4) equal shapes of one colour."""
-    return f"phantom:shapes?{urlencode({'shape': shape, 'colour': colour, 'count': count, 'seed': seed})}"
+    query = {"shape": shape, "colour": colour, "count": count, "seed": seed}
+    return f"phantom:shapes?{urlencode(query, quote_via=_quoted)}"
+
+
+#: Addresses are made of few words, over and over.
+_quoted = lru_cache(maxsize=4096)(quote_plus)
 
 
 def uri_keys(uri: str) -> dict[str, str]:
     """What an address says about its image, by key; ``organ``, ``modality``, ``seed`` and so on."""
-    return dict(parse_qsl(uri.partition("?")[2]))
+    return dict(_uri_pairs(uri))
+
+
+@lru_cache(maxsize=4096)
+def _uri_pairs(uri: str) -> tuple[tuple[str, str], ...]:
+    return tuple(parse_qsl(uri.partition("?")[2]))
 
 
 def render_uri(uri: str, jitter: float = 1.0) -> Image.Image:

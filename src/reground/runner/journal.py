@@ -1,8 +1,9 @@
 """The journal of a run: what was measured, written step by step so that a step is there wholly or not at all.
 
-A step appends its records to ``rows.jsonl`` (and ``beliefs.jsonl``) in one write each, brings them to disk,
-and then signs for them with a line in ``steps.jsonl`` that says where they end and what their bytes hash to.
-What nobody signed for is cut off when the journal is opened again.
+A step appends its records to ``rows.jsonl`` (and ``beliefs.jsonl``) in one write each, and then signs for them with a
+line in ``steps.jsonl`` that says where they end and what their bytes hash to. What nobody signed for is cut off when
+the journal is opened again. A killed process thus loses the step in flight at most. The disk is waited for by a thread
+while the next step is done, and before that one is written: a machine that fails may lose one step more.
 
 A step that failed may be tried again: its rows are appended like any other's, and readers leave the failure out.
 """
@@ -14,6 +15,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -68,6 +70,8 @@ class Journal:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._disk = ThreadPoolExecutor(1, thread_name_prefix="journal")
+        self._on_its_way: Future[None] | None = None
         signatures = _recover(folder)
         self._ends = dict(signatures[-1].ends) if signatures else dict.fromkeys(_DATA_FILES, 0)
         self._finished = {signature.key for signature in signatures}
@@ -78,17 +82,30 @@ class Journal:
         return frozenset(self._finished)
 
     def append(self, key: str, rows: Sequence[Row], beliefs: Sequence[Belief] = ()) -> None:
-        """Add a finished step; it is on disk when this returns."""
+        """Add a finished step; it outlives the process when this returns, and the machine when ``flush`` does."""
+        self.flush()
         sha256: dict[str, str] = {}
         for name, records in ((ROWS_FILE, rows), (BELIEFS_FILE, beliefs)):
             block = "".join(record.model_dump_json() + "\n" for record in records).encode()
             if block:
-                _append_durably(self._folder / name, block)
+                _append(self._folder / name, block)
             self._ends[name] += len(block)
             sha256[name] = hashlib.sha256(block).hexdigest()
         signature = _Signature(key=key, ends=dict(self._ends), sha256=sha256)
-        _append_durably(self._folder / STEPS_FILE, signature.model_dump_json().encode() + b"\n")
+        _append(self._folder / STEPS_FILE, signature.model_dump_json().encode() + b"\n")
         self._finished.add(key)
+        written = [ROWS_FILE, *([BELIEFS_FILE] if beliefs else []), STEPS_FILE]
+        self._on_its_way = self._disk.submit(_bring_to_disk, [self._folder / name for name in written])
+
+    def flush(self) -> None:
+        """Wait until every step is on disk.
+
+        Raises:
+            OSError: One cannot be brought there.
+        """
+        if self._on_its_way is not None:
+            self._on_its_way.result()
+            self._on_its_way = None
 
 
 @contextmanager
@@ -211,21 +228,26 @@ def _records(path: Path, kind: type[_R]) -> Iterator[tuple[int, _R]]:
 
 
 def _whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """The lines of a file and their numbers, from 1; a half-written last one is left out."""
+    """The lines of a file, ends included, and their numbers, from 1; a half-written last one is left out."""
     if not path.is_file():
         return
     with path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             if line.endswith(b"\n"):
-                yield number, line[:-1]
+                yield number, line
 
 
-def _append_durably(path: Path, block: bytes) -> None:
+def _append(path: Path, block: bytes) -> None:
     with path.open("ab", buffering=0) as file:
         written = 0
         while written < len(block):
             written += file.write(block[written:])
-        os.fsync(file.fileno())
+
+
+def _bring_to_disk(paths: Sequence[Path]) -> None:
+    for path in paths:
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
 
 
 def _recover(folder: Path) -> list[_Signature]:
@@ -237,8 +259,10 @@ def _recover(folder: Path) -> list[_Signature]:
     for signature in signatures:
         if any(signature.ends.get(name, -1) > len(contents[name]) for name in _DATA_FILES):
             break
-        for name in _DATA_FILES:
-            block = contents[name][starts[name] : signature.ends.get(name, -1)]
+        blocks = {name: contents[name][starts[name] : signature.ends.get(name, -1)] for name in _DATA_FILES}
+        if signature is signatures[-1] and any(b"\0" in block for block in blocks.values()):
+            break  # the machine failed when the file had its length, and not yet its bytes: no text of ours holds one
+        for name, block in blocks.items():
             if hashlib.sha256(block).hexdigest() != signature.sha256.get(name):
                 raise _damaged(folder / name, f"the rows of step {signature.key} are not those that were written")
         kept.append(signature)

@@ -132,6 +132,8 @@ class OutputCache:
     def _connected(self) -> sqlite3.Connection:
         base = sqlite3.connect(self._file, timeout=_PATIENCE_S)
         try:
+            # What a failing machine loses of the file costs time: a damaged one is begun anew.
+            base.execute("PRAGMA synchronous = OFF")
             base.execute(_TABLE)
         except sqlite3.OperationalError:
             base.close()

@@ -477,6 +477,7 @@ class _Run:
         Args:
             num_processes: How many may work on it at once.
         """
+        self._journal.flush()
         shutil.rmtree(self.folder / STATES_FOLDER, ignore_errors=True)
         recipe, workload = self._manifest.recipe, self._workload
         summary = summarise(
