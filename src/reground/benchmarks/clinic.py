@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Sequence
+from functools import cache
 
 from reground.edits.records import Answer, Edit, Expectation, ImageRef, Probe, ProbeKind
 from reground.phantom import easyvqa
@@ -22,6 +23,7 @@ _ALIASES = {
 }  # fmt: skip
 
 
+@cache
 def clinic_answer(text: str) -> Answer:
     """An answer with its usual other spellings."""
     return Answer(text=text, aliases=_ALIASES.get(text, ()))

@@ -233,6 +233,7 @@ def _truth(finding: str, relation: str, state: _State = ()) -> str:
     return state[0] if state else {"organ": organ, "sign": sign}[relation]
 
 
+@cache
 def _values(relation: str) -> tuple[str, ...]:
     seen = {"modality": MODALITIES, "organ": ORGANS, "sign": SIGNS, "place": PLACES, "change": _CHANGES}
     return seen[relation] if relation in seen else phantom_world().objects(relation)

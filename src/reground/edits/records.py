@@ -73,6 +73,9 @@ Phase = Literal["before", "after"]
 TraceOutcome = Literal["answered", "no_answer", "broken_format", "degenerate", "truncated"]
 
 
+_canonical = json.JSONEncoder(sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode
+
+
 def content_id(prefix: str, content: Any) -> str:
     """A short id that depends on nothing but ``content``.
 
@@ -83,8 +86,7 @@ def content_id(prefix: str, content: Any) -> str:
     Returns:
         ``prefix`` and the first 12 hexadecimal digits of a SHA-256.
     """
-    canonical = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return f"{prefix}{hashlib.sha256(canonical.encode()).hexdigest()[:12]}"
+    return f"{prefix}{hashlib.sha256(_canonical(content).encode()).hexdigest()[:12]}"
 
 
 class Record(BaseModel):

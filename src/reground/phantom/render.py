@@ -16,9 +16,9 @@ import hashlib
 import itertools
 import math
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
-from urllib.parse import parse_qsl, quote_plus, urlencode
+from urllib.parse import parse_qsl, quote_plus
 
 import numpy as np
 import numpy.typing as npt
@@ -68,19 +68,29 @@ Gray = npt.NDArray[np.float32]
 
 def finding_uri(organ: str, sign: str, place: str, size: str, modality: str, seed: int) -> str:
     """Address of an image of a sign in an organ."""
-    query = {"organ": organ, "sign": sign, "place": place, "size": size, "modality": modality, "seed": seed}
-    return f"phantom:finding?{urlencode(query, quote_via=_quoted)}"
+    query: dict[str, str | int] = {
+        "organ": organ,
+        "sign": sign,
+        "place": place,
+        "size": size,
+        "modality": modality,
+        "seed": seed,
+    }
+    return f"phantom:finding?{_encoded(query)}"
 
 
 def device_uri(name: str, modality: str, seed: int) -> str:
     """Address of an image of a device."""
-    return f"phantom:device?{urlencode({'name': name, 'modality': modality, 'seed': seed}, quote_via=_quoted)}"
+    return f"phantom:device?{_encoded({'name': name, 'modality': modality, 'seed': seed})}"
 
 
 def shapes_uri(shape: str, colour: str, count: int, seed: int) -> str:
     """Address of an image of ``count`` (1 to 4) equal shapes of one colour."""
-    query = {"shape": shape, "colour": colour, "count": count, "seed": seed}
-    return f"phantom:shapes?{urlencode(query, quote_via=_quoted)}"
+    return f"phantom:shapes?{_encoded({'shape': shape, 'colour': colour, 'count': count, 'seed': seed})}"
+
+
+def _encoded(query: Mapping[str, str | int]) -> str:
+    return "&".join([f"{key}={_quoted(str(value))}" for key, value in query.items()])
 
 
 #: Addresses are made of few words, over and over.

@@ -412,7 +412,12 @@ class _Run:
         }
         self.num_steps = len(steps)
         self._references, self._others = units_of(
-            self.id, manifest.recipe, workload, finished=frozenset(self._finished), dropped=_dropped(failures)
+            self.id,
+            manifest.recipe,
+            workload,
+            steps=steps,
+            finished=frozenset(self._finished),
+            dropped=_dropped(failures),
         )
         self._num_references_out = 0
 

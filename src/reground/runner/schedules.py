@@ -6,6 +6,7 @@ import hashlib
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
@@ -275,10 +276,11 @@ def _probed_after(schedule: Sequential, chain: Sequence[Edit]) -> dict[int, list
 
 def _sample(schedule: Lifelong, edits: Sequence[Edit], seed: int) -> list[Edit]:
     """The edits of lowest rank, in order; ranks do not depend on what else there is, so samples are nested."""
-    chosen = sorted(edits, key=lambda edit: _rank(edit, seed))[: schedule.sample]
+    chosen = sorted(edits, key=lambda edit: _rank(edit.id, seed))[: schedule.sample]
     ids = {edit.id for edit in chosen}
     return [edit for edit in edits if edit.id in ids]
 
 
-def _rank(edit: Edit, seed: int) -> str:
-    return hashlib.sha256(f"sample/{seed}/{edit.id}".encode()).hexdigest()
+@lru_cache(maxsize=1 << 14)
+def _rank(edit_id: str, seed: int) -> str:
+    return hashlib.sha256(f"sample/{seed}/{edit_id}".encode()).hexdigest()

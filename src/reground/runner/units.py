@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from reground.methods.registry import method_entry
 from reground.runner.plan import Workload
@@ -36,6 +36,7 @@ def units_of(
     recipe: Recipe,
     workload: Workload,
     *,
+    steps: Iterable[Step] | None = None,
     finished: frozenset[str] = frozenset(),
     dropped: Mapping[tuple[str, int | None], frozenset[str]] | None = None,
 ) -> tuple[list[Unit], list[Unit]]:
@@ -44,13 +45,14 @@ def units_of(
     Args:
         run: Its id.
         recipe, workload: What it is.
+        steps: Its steps, where they are known.
         finished: Keys of the steps that are done.
         dropped: By chain, ids of the edits that could not be put in force.
     """
     together = AskedTogether.of(recipe, workload)
     chains: dict[tuple[str, int | None], list[Step]] = {}
     alone: dict[str, list[Step]] = {}
-    for step in steps_of(recipe, workload):
+    for step in steps_of(recipe, workload) if steps is None else steps:
         if step.order is not None:
             chains.setdefault((step.method, step.order), []).append(step)
         elif step.key not in finished:

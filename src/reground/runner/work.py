@@ -14,7 +14,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from itertools import islice
 from pathlib import Path
 from typing import TypedDict
@@ -650,13 +650,13 @@ class Worker:
 
     def _seed(self, edit: Edit) -> int:
         """Seed of all that is done for an edit: the same for every method and whatever else is edited."""
-        return int(hashlib.sha256(f"{self._recipe.seed}/{edit.id}".encode()).hexdigest()[:8], 16) >> 1
+        return _drawn_seed(f"{self._recipe.seed}/{edit.id}")
 
     def _step_seed(self, step: Step) -> int:
         """That of the edit, or of a chain whose edits are put in force together: the same at each of its steps."""
         if step.order is None or method_entry(self._method(step)).chain != "anew":
             return self._seed(step.edit)
-        return int(hashlib.sha256(f"{self._recipe.seed}/chain/{step.order}".encode()).hexdigest()[:8], 16) >> 1
+        return _drawn_seed(f"{self._recipe.seed}/chain/{step.order}")
 
     def _probe_rows(
         self,
@@ -752,6 +752,11 @@ class Worker:
                 found |= {"method": choice.method, "method_settings": json.dumps(choice.settings, sort_keys=True)}
             self._method_versions[name] = {**self._versions, **found}
         return self._method_versions[name]
+
+
+@lru_cache(maxsize=1 << 12)
+def _drawn_seed(of: str) -> int:
+    return int(hashlib.sha256(of.encode()).hexdigest()[:8], 16) >> 1
 
 
 class Workplace:
