@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from pydantic import ValidationError
 from typer.testing import CliRunner
 
 from reground.cli.main import app
@@ -161,6 +162,25 @@ def test_reinforcement_needs_a_policy_to_start_from(one_tiny_model: HfModel, tmp
     assert not (tmp_path / "g").exists()
     with pytest.raises(ArtifactError):
         train_grpo(GRPO, one_tiny_model, tmp_path / "g", policy=tmp_path)
+
+
+def test_reinforcement_may_begin_a_new_adapter(trained: Path, one_tiny_model: HfModel, tmp_path: Path) -> None:
+    alone = GrpoRecipe.model_validate({**GRPO.model_dump(), "rank": 2, "alpha": 4.0})
+    before = tensors_of(one_tiny_model)
+    with pytest.raises(InputError, match="begins a new adapter"):
+        train_grpo(alone, one_tiny_model, tmp_path / "g", policy=trained)
+    card = train_grpo(alone, one_tiny_model, tmp_path / "g")
+    assert card.stage == "grpo" and card.started_from is None and card.earlier_s == 0
+    policy = load_policy(one_tiny_model, tmp_path / "g", card)
+    assert {pair[0].shape[0] for pair in policy.layers.values()} == {2}
+    after = tensors_of(one_tiny_model)
+    assert before.keys() == after.keys() and all(torch.equal(before[name], after[name]) for name in before)
+
+
+@pytest.mark.parametrize("given", [{"rank": 2}, {"alpha": 4.0}, {"rank": 2, "alpha": 4.0, "policy": "work"}])
+def test_an_adapter_is_new_or_gone_on_with(given: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        GrpoRecipe.model_validate({**GRPO.model_dump(), **given})
 
 
 def test_a_policy_is_shown_with_its_curve(trained: Path) -> None:

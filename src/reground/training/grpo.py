@@ -92,39 +92,52 @@ def train_grpo(recipe: GrpoRecipe, model: HfModel, folder: Path, policy: Path | 
         recipe: How to train.
         model: The unedited model.
         folder: As in ``train_sft``.
-        policy: Folder of the policy to start from; None: the one that the recipe names.
+        policy: Folder of the policy to start from; None: the one that the recipe names, or a new adapter if it has a
+            rank.
 
     Returns:
         The policy's card.
 
     Raises:
         MissingExtraError: trl is not installed.
-        InputError: No policy to start from.
+        InputError: No policy to start from, or one for a recipe that begins a new adapter.
         ArtifactError: The policy to start from cannot be read.
         RunDirectoryError: The folder holds a training by another recipe.
     """
     trl = require_trl()
     start = policy or (Path(recipe.policy) if recipe.policy else None)
-    if start is None:
+    if start is not None and recipe.rank is not None:
+        raise InputError(
+            f"the recipe {recipe.name!r} begins a new adapter; the policy at {str(start)!r} was to be gone on with.",
+            "one of the two",
+            "leave out --policy, or train it by a recipe without rank and alpha, e.g. crane-grpo.",
+        )
+    if start is None and recipe.rank is None:
         raise InputError(
             f"the recipe {recipe.name!r} was to be trained from no policy.",
             "a folder that `reground train sft` wrote",
             "run `reground train sft crane-sft --out DIR`, then give --policy DIR.",
         )
-    before = PolicyCard.read(start)
+    before = PolicyCard.read(start) if start is not None else None
     done = finished(folder, recipe)
     if done is not None:
         return done
     from datasets import Dataset
-    from peft import PeftModel
+    from peft import LoraConfig, PeftModel
 
-    base = base_digest(model, adapted_paths(model))
+    paths = adapted_paths(model)
+    base = base_digest(model, paths)
     samples = _Samples(training_setting(recipe, always_thinks=True), recipe.seed + 1, recipe.num_prompts)
     num_samples = recipe.num_steps * recipe.num_prompts
     started = time.monotonic()
     with left_as_found(model):
         trainer = trl.GRPOTrainer(
-            model=PeftModel.from_pretrained(model.module, str(start), is_trainable=True),
+            model=model.module
+            if start is None
+            else PeftModel.from_pretrained(model.module, str(start), is_trainable=True),
+            peft_config=LoraConfig(r=recipe.rank, lora_alpha=recipe.alpha, lora_dropout=0.0, target_modules=paths)
+            if start is None
+            else None,
             args=trl.GRPOConfig(
                 **trainer_settings(recipe, model, folder),
                 per_device_train_batch_size=recipe.num_prompts * recipe.num_generations,

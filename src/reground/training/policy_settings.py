@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from reground.edits.records import Record
 from reground.training.phantom.policy_samples import POLICY_KINDS, PolicyKind, PolicySetting, PooledImages
@@ -69,10 +69,12 @@ class SftRecipe(PolicyRecipe):
 
 
 class GrpoRecipe(PolicyRecipe):
-    """Reinforcement with the Cognitive Routing Reward, from a policy that can read cards.
+    """Reinforcement with the Cognitive Routing Reward, from a policy that can read cards or from none.
 
     Attributes:
         policy: Folder of the policy to go on from; the command line may name another.
+        rank, alpha: Of the adapter, where it is a new one: reinforcement without supervised training before it. None:
+            it goes on from a policy, and with its rank.
         num_prompts: Prompts a step.
         num_generations: Chains of each, whose rewards are held against each other (G).
         temperature: At which they are drawn.
@@ -82,12 +84,22 @@ class GrpoRecipe(PolicyRecipe):
     """
 
     policy: str | None = None
+    rank: Annotated[int, Field(ge=1)] | None = None
+    alpha: Annotated[float, Field(gt=0)] | None = None
     num_prompts: int = Field(default=4, ge=1)
     num_generations: int = Field(default=8, ge=2)
     temperature: float = Field(default=1.0, gt=0)
     max_new_tokens: int = Field(default=128, ge=1)
     beta: float = Field(default=0.02, ge=0)
     reward: RewardWeights = RewardWeights()
+
+    @model_validator(mode="after")
+    def _starts_in_one_way(self) -> Self:
+        if (self.rank is None) != (self.alpha is None):
+            raise ValueError("rank and alpha are given together, for a new adapter")
+        if self.rank is not None and self.policy is not None:
+            raise ValueError("a new adapter goes on from no policy: leave out policy, or rank and alpha")
+        return self
 
 
 def training_setting(recipe: PolicyRecipe, *, always_thinks: bool = False) -> PolicySetting:

@@ -79,12 +79,12 @@ class CraneConfig(CranePromptConfig, TrainedConfig):
     """The same with a policy that was trained to read cards.
 
     Attributes:
-        policy: Which of the shipped adapters: after supervised training, or after reinforcement as well; ``none``:
-            the model as it is.
+        policy: Which of the shipped adapters: after supervised training (``sft``), after reinforcement as well
+            (``grpo``), or after reinforcement alone (``grpo-alone``); ``none``: the model as it is.
         artifact: Folder that ``reground train`` wrote; None: the adapter that ships with the package for the model.
     """
 
-    policy: Literal["grpo", "sft", "none"] = "grpo"
+    policy: Literal["grpo", "sft", "grpo-alone", "none"] = "grpo"
     artifact: str | None = None
 
     @model_validator(mode="after")
