@@ -100,7 +100,7 @@ def free_directions(strengths_I: torch.Tensor, directions_II: torch.Tensor, thre
         threshold: Largest strength of a free direction, as a share of the largest there is.
 
     Source:
-        Fang et al., 2025, "AlphaEdit: Null-Space Constrained Knowledge Editing for Language Models", section 3.1: the
+        Fang et al., 2025, "AlphaEdit: Null-Space Constrained Knowledge Editing for Language Models", section 3.2: the
         projector P is this matrix times its transpose. Differs: the threshold is relative, so that it does not hang on
         the scale of a model's keys.
     """
