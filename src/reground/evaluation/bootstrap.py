@@ -247,18 +247,12 @@ def _weights(num_clusters: int, num_resamples: int, seed: int) -> _Floats:
     return kept(num_clusters, num_resamples, seed).astype(np.float64)
 
 
-@lru_cache(maxsize=_FEW_CLUSTERS)
-def _few_counts(num_clusters: int, num_resamples: int, seed: int) -> npt.NDArray[np.int32]:
-    """Small tables, of which columns that are scored on a few edits each need many."""
-    return _counts(num_clusters, num_resamples, seed)
-
-
-@lru_cache(maxsize=8)
-def _many_counts(num_clusters: int, num_resamples: int, seed: int) -> npt.NDArray[np.int32]:
-    return _counts(num_clusters, num_resamples, seed)
-
-
 def _counts(num_clusters: int, num_resamples: int, seed: int) -> npt.NDArray[np.int32]:
     generator = np.random.default_rng(seed)
     shares = np.full(num_clusters, 1 / num_clusters)
     return generator.multinomial(num_clusters, shares, size=num_resamples).astype(np.int32)
+
+
+#: Small tables, of which columns that are scored on a few edits each need many, do not take the places of large ones.
+_few_counts = lru_cache(maxsize=_FEW_CLUSTERS)(_counts)
+_many_counts = lru_cache(maxsize=8)(_counts)

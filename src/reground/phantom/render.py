@@ -68,15 +68,8 @@ Gray = npt.NDArray[np.float32]
 
 def finding_uri(organ: str, sign: str, place: str, size: str, modality: str, seed: int) -> str:
     """Address of an image of a sign in an organ."""
-    query: dict[str, str | int] = {
-        "organ": organ,
-        "sign": sign,
-        "place": place,
-        "size": size,
-        "modality": modality,
-        "seed": seed,
-    }
-    return f"phantom:finding?{_encoded(query)}"
+    looks = {"organ": organ, "sign": sign, "place": place, "size": size, "modality": modality}
+    return f"phantom:finding?{_encoded({**looks, 'seed': seed})}"
 
 
 def device_uri(name: str, modality: str, seed: int) -> str:

@@ -20,7 +20,7 @@ from reground.models.hf.adapter import HfModel
 from reground.models.prompts import prompt_text
 from reground.training.phantom.policy_samples import PolicySample, PolicySetting, policy_sample
 from reground.training.policy_card import PolicyCard
-from reground.training.policy_model import adapted_paths, base_digest, left_as_found
+from reground.training.policy_model import adapted_paths, base_digest, left_as_found, new_adapter
 from reground.training.policy_run import finished, require_trl, resume_from, trainer_settings, write_policy
 from reground.training.policy_settings import GrpoRecipe, training_setting
 from reground.training.rewards import TERMS, RewardWeights, format_term, reward
@@ -123,7 +123,7 @@ def train_grpo(recipe: GrpoRecipe, model: HfModel, folder: Path, policy: Path | 
     if done is not None:
         return done
     from datasets import Dataset
-    from peft import LoraConfig, PeftModel
+    from peft import PeftModel
 
     paths = adapted_paths(model)
     base = base_digest(model, paths)
@@ -131,13 +131,12 @@ def train_grpo(recipe: GrpoRecipe, model: HfModel, folder: Path, policy: Path | 
     num_samples = recipe.num_steps * recipe.num_prompts
     started = time.monotonic()
     with left_as_found(model):
+        if recipe.rank is not None and recipe.alpha is not None:
+            begun = {"model": model.module, "peft_config": new_adapter(paths, recipe.rank, recipe.alpha)}
+        else:
+            begun = {"model": PeftModel.from_pretrained(model.module, str(start), is_trainable=True)}
         trainer = trl.GRPOTrainer(
-            model=model.module
-            if start is None
-            else PeftModel.from_pretrained(model.module, str(start), is_trainable=True),
-            peft_config=LoraConfig(r=recipe.rank, lora_alpha=recipe.alpha, lora_dropout=0.0, target_modules=paths)
-            if start is None
-            else None,
+            **begun,
             args=trl.GRPOConfig(
                 **trainer_settings(recipe, model, folder),
                 per_device_train_batch_size=recipe.num_prompts * recipe.num_generations,

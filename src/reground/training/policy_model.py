@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
 from reground.models.hf.adapter import HfModel
 
-__all__ = ["adapted_paths", "base_digest", "left_as_found"]
+__all__ = ["adapted_paths", "base_digest", "left_as_found", "new_adapter"]
 
 
 def adapted_paths(model: HfModel) -> list[str]:
@@ -21,6 +22,13 @@ def adapted_paths(model: HfModel) -> list[str]:
         for name, part in model.module.get_submodule(whole).named_modules()
         if isinstance(part, torch.nn.Linear)
     ]
+
+
+def new_adapter(paths: Sequence[str], rank: int, alpha: float) -> Any:
+    """Settings of a low-rank adapter on some layers, as peft takes them."""
+    from peft import LoraConfig
+
+    return LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=0.0, target_modules=list(paths))
 
 
 def base_digest(model: HfModel, paths: Sequence[str]) -> str:

@@ -18,7 +18,7 @@ import torch
 from reground.models.hf.adapter import HfModel
 from reground.training.phantom.policy_samples import PolicySample, PolicySetting, policy_sample
 from reground.training.policy_card import PolicyCard
-from reground.training.policy_model import adapted_paths, base_digest, left_as_found
+from reground.training.policy_model import adapted_paths, base_digest, left_as_found, new_adapter
 from reground.training.policy_run import finished, require_trl, resume_from, trainer_settings, write_policy
 from reground.training.policy_settings import SftRecipe, training_setting
 from reground.training.rehearsal import rehearsed_samples
@@ -113,7 +113,6 @@ def train_sft(recipe: SftRecipe, model: HfModel, folder: Path) -> PolicyCard:
     if done is not None:
         return done
     from datasets import Dataset
-    from peft import LoraConfig
 
     paths = adapted_paths(model)
     base = base_digest(model, paths)
@@ -132,7 +131,7 @@ def train_sft(recipe: SftRecipe, model: HfModel, folder: Path) -> PolicyCard:
             processing_class=model.processor,
             train_dataset=Dataset.from_dict({"step": range(recipe.num_steps)}),
             data_collator=batches,
-            peft_config=LoraConfig(r=recipe.rank, lora_alpha=recipe.alpha, lora_dropout=0.0, target_modules=paths),
+            peft_config=new_adapter(paths, recipe.rank, recipe.alpha),
         )
         trainer.train(resume_from_checkpoint=resume_from(folder))
         return write_policy(
