@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from test_method_contract import ALL_METHODS, QUICK, VISION_METHODS, State
-
-from reground.edits.records import Answer, Edit
+from edit_state import State
+from method_settings import ALL_METHODS, four_edits, settings_of
+from reground.edits.records import Edit
 from reground.methods.chain import EditChain
 from reground.methods.chain_target import edit_query
 from reground.methods.registry import create_editor, method_entry
 from reground.models.hf.adapter import HfModel
-from training_world import needs_artifact
 
 #: One of each way to add an edit to those in force; the others take their time.
 QUICK_ONES = ("crane-prompt", "ft", "grace", "lora", "none", "prompt", "wise")
@@ -26,23 +21,8 @@ Fitted = Callable[[str, str], Path]
 
 
 def chain_of(name: str, model: HfModel, fitted: Fitted) -> EditChain:
-    settings: dict[str, Any] = dict(QUICK.get(name, {}))
-    if needs_artifact(name):
-        settings["artifact"] = str(fitted(name, model.family.name))
-    if "target" in method_entry(name).preset:
-        settings["max_chain_tokens"] = 8
-    return EditChain(create_editor(name, settings), model, method_entry(name).chain)
-
-
-def edits_for(name: str, edits: list[Edit]) -> list[Edit]:
-    """Four edits that differ in what they teach."""
-    visual, textual = edits
-    answers = ["drantic fever", "osquine disease", "velmora syndrome", "kidney"]
-    bases = [visual] * 4 if name in VISION_METHODS else [visual, textual, textual, visual]
-    return [
-        base.model_copy(update={"new_answer": Answer(text=answer), "statement": f"it means {answer}."})
-        for base, answer in zip(bases, answers, strict=True)
-    ]
+    editor = create_editor(name, settings_of(name, model.family.name, fitted))
+    return EditChain(editor, model, method_entry(name).chain)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +31,7 @@ def edits_for(name: str, edits: list[Edit]) -> list[Edit]:
 def test_a_chain_saved_in_the_middle_goes_on_as_if_it_had_not_been(
     name: str, one_tiny_model: HfModel, tiny_edits: list[Edit], fitted: Fitted, tmp_path: Path
 ) -> None:
-    model, edits = one_tiny_model, edits_for(name, tiny_edits)
+    model, edits = one_tiny_model, four_edits(name, tiny_edits)
     queries = [edit_query(edit) for edit in edits]
     before, unedited = State(model), model.fingerprint(queries)
     whole = chain_of(name, model, fitted)
@@ -87,7 +67,7 @@ def test_a_chain_saved_in_the_middle_goes_on_as_if_it_had_not_been(
 def test_an_edit_that_fails_does_not_break_the_chain(
     name: str, one_tiny_model: HfModel, tiny_edits: list[Edit], fitted: Fitted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, edits = one_tiny_model, edits_for(name, tiny_edits)
+    model, edits = one_tiny_model, four_edits(name, tiny_edits)
     queries = [edit_query(edit) for edit in edits]
     before = State(model)
     chain = chain_of(name, model, fitted)

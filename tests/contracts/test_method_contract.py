@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from edit_state import State
+from method_settings import ALL_METHODS, CONTEXT, QUICK, VISION_METHODS, settings_of
 from reground.edits.records import Edit, ImageRef
 from reground.errors import CapabilityError, InputError
 from reground.methods.base import EditedModel
@@ -20,31 +21,9 @@ from reground.models.base import Capability, Delimiters, ModelInfo, Output, Quer
 from reground.models.hf.adapter import HfModel, load_hf_model
 from training_world import needs_artifact
 
-#: Closed-form methods spare the keys of a corpus, and a tiny checkpoint comes with none.
-CORPUS = str(Path(__file__).with_name("corpus.txt"))
-#: Random weights learn nothing from two dozen small steps; these settings move them far enough.
-LEARNING: dict[str, dict[str, Any]] = {
-    "ft": {"learning_rate": 1e-2, "num_steps": 60},
-    "ft-chain": {"learning_rate": 1e-2, "num_steps": 60},
-    "ft-l": {"learning_rate": 1e-2, "num_steps": 60},
-    "ft-vision": {"learning_rate": 1e-2, "num_steps": 60},
-    "ft-projector": {"learning_rate": 1e-2, "num_steps": 60},
-    "lora": {"learning_rate": 2e-2, "num_steps": 60},
-    "lora-chain": {"learning_rate": 2e-2, "num_steps": 60},
-    "grace": {"num_steps": 100},
-    "wise": {"learning_rate": 2e-2, "num_steps": 60, "num_irrelevant": 4},
-    "rome": {"corpus": CORPUS, "num_contexts": 1},
-    "memit": {"corpus": CORPUS, "num_contexts": 1},
-    "alphaedit": {"corpus": CORPUS, "num_contexts": 1, "threshold": 0.1},
-}
-#: Demonstrations of whole sentences are long in a tokenizer that knows few words.
-CONTEXT: dict[str, dict[str, float]] = {"ike": {"max_words": 60}, "ike-gold": {"max_words": 60}}
-#: Enough to change the model, where it does not matter whether it learned.
-QUICK = {name: {**settings, "num_steps": 2} for name, settings in LEARNING.items()} | CONTEXT
 #: Images that a method looks at besides those of the edits, each once: what wise trains its router on.
 OWN_IMAGES = {"wise": 3}
 WEIGHT_METHODS = sorted(name for name, entry in METHODS.items() if "weights" in entry.needs)
-ALL_METHODS = sorted(METHODS)
 #: These keep edits as text; what they need weights for is a part that was trained before.
 KEPT_AS_TEXT = ("crane",)
 #: Where a method that takes no Adam step can be broken off in the middle.
@@ -54,8 +33,6 @@ BREAKS: dict[str, tuple[Any, str]] = {
     "serac": (HfModel, "prompt_batch"),
     "crane": (HfModel, "generate"),
 }
-#: What they train lies before the text model: they take visual edits alone, and run the tower at every step.
-VISION_METHODS = ("ft-projector", "ft-vision")
 
 
 class TalkOnly:
@@ -107,21 +84,10 @@ def probes(tiny_edits: list[Edit], tiny_images: list[str]) -> list[Query]:
     ]
 
 
-def apply(
-    name: str,
-    model: HfModel,
-    edits: Sequence[Edit],
-    *,
-    seed: int = 0,
-    settings: Mapping[str, Mapping[str, Any]] = QUICK,
-) -> EditedModel:
+def apply(name: str, model: HfModel, edits: Sequence[Edit], *, seed: int = 0, learns: bool = False) -> EditedModel:
     if name in VISION_METHODS:
         edits = [edit for edit in edits if edit.image]
-    chosen: dict[str, Any] = dict(settings.get(name, {}))
-    if needs_artifact(name):
-        chosen["artifact"] = str(_fitted(name, model.family.name))
-    if "target" in method_entry(name).preset:
-        chosen["max_chain_tokens"] = 8
+    chosen = settings_of(name, model.family.name, _fitted, learns=learns)
     return create_editor(name, chosen).apply(model, edits, seed=seed)
 
 
@@ -162,7 +128,7 @@ def test_training_on_the_answer_makes_it_the_most_likely_text(
     queries = [edit_query(edit) for edit in tiny_edits]
     targets = [edit.new_answer.text for edit in tiny_edits]
     before = tiny_model.score(queries, targets)
-    with apply(name, tiny_model, tiny_edits, settings=LEARNING) as edited:
+    with apply(name, tiny_model, tiny_edits, learns=True) as edited:
         after = edited.score(queries, targets)
         (outputs,) = edited.generate(queries[:1], max_new_tokens=20)
     for old, new in zip(before, after, strict=True):
@@ -179,7 +145,7 @@ def test_training_the_vision_side_makes_the_answer_likelier(
     """A projector alone need not reach every token: the text model is random and stays as it is."""
     query, target = edit_query(tiny_edits[0]), tiny_edits[0].new_answer.text
     (before,) = tiny_model.score([query], [target])
-    with apply(name, tiny_model, tiny_edits, settings=LEARNING) as edited:
+    with apply(name, tiny_model, tiny_edits, learns=True) as edited:
         (after,) = edited.score([query], [target])
     assert after.log_prob > before.log_prob + 1
 
@@ -187,7 +153,7 @@ def test_training_the_vision_side_makes_the_answer_likelier(
 @pytest.mark.parametrize("name", ["ft-chain", "lora-chain"])
 def test_training_on_a_chain_makes_the_model_write_it(name: str, tiny_model: HfModel, tiny_edits: list[Edit]) -> None:
     """A random model writes no usable chain, so the statement stands in, and that is on the record."""
-    with apply(name, tiny_model, tiny_edits[1:], settings=LEARNING) as edited:
+    with apply(name, tiny_model, tiny_edits[1:], learns=True) as edited:
         (target,) = edited.details["targets"]  # type: ignore[attr-defined]
         ((output,),) = edited.generate([edit_query(tiny_edits[1])], max_new_tokens=40)
     assert target["source"] == "statement"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from covered_families import TINY_FAMILY_NAMES
 from edit_state import State
+from method_settings import CORPUS, VISION_METHODS
 from reground.edits.records import Edit, ImageRef
 from reground.methods.chain_target import edit_query
 from reground.methods.registry import METHODS, create_editor
@@ -17,7 +17,6 @@ from reground.models.base import Query
 from reground.models.hf.adapter import HfModel
 from reground.models.hf.tiny import TINY_FAMILIES
 
-CORPUS = str(Path(__file__).with_name("corpus.txt"))
 QUICK: dict[str, dict[str, Any]] = {
     "ft": {"learning_rate": 1e-2, "num_steps": 4},
     "ft-vision": {"learning_rate": 1e-2, "num_steps": 2},
@@ -37,7 +36,7 @@ def test_an_edit_takes_hold_and_is_undone_without_a_trace(
     family: str, name: str, family_copy: Callable[[str], HfModel], tiny_edits: list[Edit], tiny_images: list[str]
 ) -> None:
     model = family_copy(family)
-    edits = tiny_edits[:1] if name in ("ft-vision", "ft-projector") else tiny_edits
+    edits = tiny_edits[:1] if name in VISION_METHODS else tiny_edits
     queries = [edit_query(edit) for edit in edits]
     targets = [edit.new_answer.text for edit in edits]
     probes = [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import pickle
 import random
@@ -10,7 +11,6 @@ import shutil
 import signal
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,11 @@ import pytest
 import scripted_world
 from scripted_world import OF_THE_MOMENT, SEEN
 
+from method_settings import ALL_METHODS, four_edits, settings_of
+from reground.edits.files import write_records
+from reground.edits.records import Edit
 from reground.errors import WorkerError
+from reground.evaluation import stance
 from reground.evaluation.results import Summary
 from reground.models.base import Model
 from reground.runner.chain_state import STATES_FOLDER
@@ -30,6 +34,7 @@ from reground.runner.recipe import Recipe
 from reground.runner.run import resume_run, start_run
 from reground.runner.schedules import REFERENCE, Lifelong, Sequential, chain_orders
 from reground.runner.work import loader_of
+from training_world import probes_of
 
 LIFELONG = {"name": "lifelong", "checkpoints": [1, 2], "sample": 2, "orders": 2}
 
@@ -139,56 +144,69 @@ def _cut_data(folder: Path) -> None:
         os.truncate(folder / name, end)
 
 
-def _killed(work: Callable[[], object], folder: Path, num_steps: int) -> None:
-    """Do ``work`` in a child that is killed by SIGKILL once it has written so many steps."""
-    pid = os.fork()
-    if pid == 0:
-        append, left = Journal.append, num_steps
-
-        def dying(self: Journal, *arguments: Any) -> None:
-            nonlocal left
-            append(self, *arguments)
-            left -= 1
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-
-        Journal.append = dying  # type: ignore[method-assign]
-        work()
-        os._exit(0)
-    _, status = os.waitpid(pid, 0)
-    assert os.WIFSIGNALED(status)
-    assert folder.is_dir()
+#: Children start from a process that has imported much and done nothing: threads of a store do not survive a fork.
+_fresh = multiprocessing.get_context("forkserver")
+_fresh.set_forkserver_preload(["reground.runner.run", "reground.models.hf.adapter"])
 
 
-TINY: dict[str, dict[str, Any]] = {
-    "ft": {"num_steps": 2, "learning_rate": 1e-2},
-    "lora": {"num_steps": 2, "learning_rate": 2e-2},
-    "grace": {"num_steps": 3},
-    "prompt": {},
-}
+def _die_on_the_way(environment: dict[str, str], function: str, arguments: tuple[Any, ...], num_steps: int) -> None:
+    os.environ.update(environment)
+    stance.RuleStanceReader = scripted_world.PlainReader  # type: ignore[misc, assignment]
+    append, left = Journal.append, num_steps
+
+    def dying(self: Journal, *arguments: Any) -> None:
+        nonlocal left
+        append(self, *arguments)
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Journal.append = dying  # type: ignore[method-assign]
+    {"start_run": start_run, "resume_run": resume_run}[function](*arguments, executor=InlineExecutor(state_every_s=0))
 
 
-@pytest.mark.parametrize("method", sorted(TINY))
-def test_a_chain_on_a_model_with_weights_goes_on_from_its_state_after_kill_9(
-    world: Path, tmp_path: Path, tiny_folders: dict[str, Path], method: str
+def _killed(function: str, arguments: tuple[Any, ...], num_steps: int) -> None:
+    """Start or resume a run in a process that is killed by SIGKILL once it has written so many steps."""
+    child = _fresh.Process(target=_die_on_the_way, args=(dict(os.environ), function, arguments, num_steps))
+    child.start()
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
+
+
+TINY_PROTOCOL = {"belief_samples": 1, "bootstrap_resamples": 0, "max_new_tokens": 4}
+
+
+def write_tiny_benchmark(folder: Path, edits: list[Edit], other_image: str) -> None:
+    folder.mkdir()
+    write_records(folder / "edits.jsonl", edits)
+    write_records(folder / "probes.jsonl", [probe for edit in edits for probe in probes_of(edit, other_image)])
+
+
+@pytest.mark.parametrize("method", ALL_METHODS)
+def test_a_chain_on_a_model_with_weights_goes_on_after_kill_9_as_if_it_had_not_been(
+    tmp_path: Path,
+    tiny_folders: dict[str, Path],
+    tiny_edits: list[Edit],
+    tiny_images: list[str],
+    fitted: Callable[[str, str], Path],
+    method: str,
 ) -> None:
     """Cut twice, each time in the middle of the chain, with a state written after every edit."""
+    write_tiny_benchmark(tmp_path / "tiny", four_edits(method, tiny_edits), tiny_images[3])
     chosen = recipe(
-        world,
+        tmp_path / "tiny",
         model=f"hf:{tiny_folders['idefics3']}",
-        methods={method: TINY[method]},
+        methods={method: settings_of(method, "idefics3", fitted)},
         schedule={"name": "sequential", "gap": 1, "orders": 2},
-        protocol={"belief_samples": 1, "bootstrap_resamples": 0, "max_new_tokens": 4},
+        protocol=TINY_PROTOCOL,
     )
-    whole = start_run(chosen, tmp_path / "whole", executor=InlineExecutor(state_every_s=0))
-    cut = tmp_path / "cut"
-    eager = partial(InlineExecutor, state_every_s=0)
-    draw = random.Random(method)
-    _killed(lambda: start_run(chosen, cut, executor=eager()), cut, draw.randrange(4, 7))
-    _killed(lambda: resume_run(cut, executor=eager()), cut, draw.randrange(1, 3))
+    cut, draw = tmp_path / "cut", random.Random(method)
+    _killed("start_run", (chosen, cut), draw.randrange(4, 7))
+    _killed("resume_run", (cut,), draw.randrange(1, 3))
     kept = [len(list(chain.iterdir())) for chain in (cut / STATES_FOLDER).glob("*")]
     assert all(number <= 2 for number in kept), "a bounded number of states is kept"
-    resumed = resume_run(cut, executor=eager())
+    resumed = resume_run(cut, executor=InlineExecutor(state_every_s=0))
+    whole = start_run(chosen, tmp_path / "whole", executor=InlineExecutor(state_every_s=0))
     assert timeless(cut) == timeless(whole.folder)
     assert resumed.num_failed_steps == whole.num_failed_steps == 0
     assert not (cut / STATES_FOLDER).exists()
@@ -200,9 +218,9 @@ def test_a_damaged_state_is_passed_over_and_the_edits_are_made_again(
     chosen = recipe(
         world,
         model=f"hf:{tiny_folders['idefics3']}",
-        methods={"ft": TINY["ft"]},
+        methods={"ft": {"num_steps": 2, "learning_rate": 1e-2}},
         schedule={"name": "sequential", "gap": 1, "orders": 1},
-        protocol={"belief_samples": 1, "bootstrap_resamples": 0, "max_new_tokens": 4},
+        protocol=TINY_PROTOCOL,
     )
     whole = start_run(chosen, tmp_path / "whole").folder
     cut = tmp_path / "cut"
