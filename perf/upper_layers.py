@@ -5,8 +5,8 @@ text model again, logits of every column included, as published ports do: on the
 irrelevant prompts (whose image features stay; the picture's pixels are prepared once in both). Both reach the same
 loss.
 
-    python perf/upper_layers.py                        phantom-med, edits of the tuning split
-    python perf/upper_layers.py --edits 4 --steps 20
+    python perf/upper_layers.py                        phantom-med, edits of the tuning split, as they are applied
+    python perf/upper_layers.py --edits 4 --steps 20   every edit takes so many steps
 
 Prints one JSON object. Seconds are the best of the repeats; ``cpu_s`` is the process's own time, which is what counts
 on a machine that is busy with something else.
@@ -60,7 +60,9 @@ CASES: list[tuple[str, dict[str, Any]]] = [
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--edits", type=int, default=3, help="visual edits to time")
-    parser.add_argument("--steps", type=int, default=20, help="training steps for each edit")
+    parser.add_argument(
+        "--steps", type=int, help="training steps for each edit; as many as the method takes if not given"
+    )
     parser.add_argument("--repeats", type=int, default=2, help="the best of this many runs counts")
     given = parser.parse_args()
     model = load_model("phantom-med", device="cpu")
@@ -73,35 +75,39 @@ def main() -> None:
         "text_layers": len(model.text_layers),
         "threads": torch.get_num_threads(),
         "num_edits": len(edits),
-        "num_steps": given.steps,
         "rows": rows,
     }
     print(json.dumps(result, indent=2))
 
 
 def _compared(
-    model: HfModel, edits: list[Edit], name: str, settings: Mapping[str, Any], num_steps: int, repeats: int
+    model: HfModel, edits: list[Edit], name: str, settings: Mapping[str, Any], num_steps: int | None, repeats: int
 ) -> dict[str, Any]:
     # A floor of 0 is not accepted of fine-tuning, and no loss falls below this one.
-    editor = create_editor(name, {**settings, "num_steps": num_steps, "loss_floor": 1e-30})
+    steps = {} if num_steps is None else {"num_steps": num_steps, "loss_floor": 1e-30}
+    editor = create_editor(name, {**settings, **steps})
     upper, plain = [], []
     gaps = []
     for edit in edits:
 
-        def apply(edit: Edit = edit) -> float:
+        def apply(edit: Edit = edit) -> tuple[int, float]:
             with editor.apply(model, [edit]) as edited:
                 details = edited.details  # type: ignore[attr-defined]
-                return float((details.get("places") or [details])[0]["training"]["last_loss"])
+                training = (details.get("places") or [details])[0]["training"]
+                return int(training["num_steps"]), float(training["last_loss"])
 
         ours = _best(apply, repeats)
         with _whole_model_each_step(edit):
             theirs = _best(apply, repeats)
+        if ours["num_steps"] != theirs["num_steps"]:
+            raise SystemExit(f"{name} took {ours['num_steps']:.0f} steps against {theirs['num_steps']:.0f}.")
         upper.append(ours)
         plain.append(theirs)
         gaps.append(abs(ours["loss"] - theirs["loss"]))
     return {
         "method": name,
         "settings": dict(settings),
+        "num_steps": statistics.median(run["num_steps"] for run in upper),
         **{f"upper_{key}": round(statistics.median(run[key] for run in upper), 4) for key in ("wall_s", "cpu_s")},
         **{f"plain_{key}": round(statistics.median(run[key] for run in plain), 4) for key in ("wall_s", "cpu_s")},
         **{
@@ -114,13 +120,14 @@ def _compared(
     }
 
 
-def _best(apply: Callable[[], float], repeats: int) -> dict[str, float]:
+def _best(apply: Callable[[], tuple[int, float]], repeats: int) -> dict[str, float]:
     runs = []
     for _ in range(repeats):
         wall_s, cpu_s = time.perf_counter(), time.process_time()
-        loss = apply()
-        runs.append({"wall_s": time.perf_counter() - wall_s, "cpu_s": time.process_time() - cpu_s, "loss": loss})
-    return {key: min(run[key] for run in runs) for key in ("wall_s", "cpu_s", "loss")}
+        num_steps, loss = apply()
+        seconds = {"wall_s": time.perf_counter() - wall_s, "cpu_s": time.process_time() - cpu_s}
+        runs.append({**seconds, "num_steps": num_steps, "loss": loss})
+    return {key: min(run[key] for run in runs) for key in runs[0]}
 
 
 class WholeModel:

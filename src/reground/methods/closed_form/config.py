@@ -26,7 +26,8 @@ class ClosedFormConfig(MethodConfig):
         textual_token: Where an edit acts whose question names the subject.
         visual_token: Where an edit acts whose subject is in the image alone.
         num_contexts: Texts put before the question, one at a time, so that the key does not hang on what stands
-            before it (N - 1 in ROME, equation 3); they are the beginnings of the corpus's first questions.
+            before it (N in ROME, equation 3, which samples them from the model); they are the beginnings of the
+            corpus's first questions.
         learning_rate: Adam's step size for the value, as a multiple of its root mean square.
         num_steps: Steps at most for each value.
         loss_floor: Loss, in nats, below which a value is left as it is.

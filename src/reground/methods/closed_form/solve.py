@@ -65,10 +65,11 @@ class Spared:
             residuals_ON: What is missing from their values (R).
 
         Source:
-            Without F and with S = w C: Meng et al., 2023, "Mass-Editing Memory in a Transformer", equation 14. With F
-            and S = F^T K_p K_p^T F + r I: Fang et al., 2025, "AlphaEdit: Null-Space Constrained Knowledge Editing for
-            Language Models", equation 14, R K^T P (K_p K_p^T P + K K^T P + r I)^-1. Differs: solved among the free
-            directions, where the matrix is symmetric, positive and no larger than it must be; the update is the same.
+            Without F and with S = w C: Meng et al., 2023, "Mass-Editing Memory in a Transformer", equations 14 and 15.
+            With F and S = F^T K_p K_p^T F + r I: Fang et al., 2025, "AlphaEdit: Null-Space Constrained Knowledge
+            Editing for Language Models", equation 14, R K^T P (K_p K_p^T P + K K^T P + r I)^-1. Differs: solved among
+            the free directions, where the matrix is symmetric, positive and no larger than it must be; the update is
+            the same.
         """
         keys_FN = self._inside(keys_IN)
         solved_FN = torch.cholesky_solve(keys_FN, _factor(self.weight_FF + keys_FN @ keys_FN.T))

@@ -165,8 +165,8 @@ class MendNetwork(torch.nn.Module):
 
     Source:
         Mitchell et al., 2022, "Fast Model Editing at Scale", equations 2 and 3. Differs: the second block has no
-        rectifier (it could only add otherwise), as in the released code; means and variances are measured over
-        training edits before the training, not on the way.
+        rectifier (it could only add otherwise), as in the released code, and a bias (c), which the paper's 3b lacks;
+        means and variances are measured over training edits before the training, not on the way.
     """
 
     mean_D: torch.Tensor

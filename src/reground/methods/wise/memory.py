@@ -29,8 +29,8 @@ def activations(
 
     Source:
         Wang et al., 2024, "WISE: Rethinking the Knowledge Memory for Lifelong Model Editing of Large Language
-        Models", the activation indicator |A(x) (W_v' - W_v)|_2. Differs: the paper leaves open how tokens are
-        pooled; its released code uses the mean, and the maximum on long inputs at inference.
+        Models", equation 3: the activation indicator |A(x) (W_v' - W_v)|_2. Differs: the paper leaves open how tokens
+        are pooled; its released code uses the mean, and the maximum on long inputs at inference.
     """
     norms_BT: torch.Tensor = (side_BTH - main_BTH).float().norm(dim=-1)
     prompt_BT = prompt_BT.to(norms_BT.device)
@@ -54,7 +54,7 @@ def routing_loss(
         alpha, beta, gamma: The margins, in the same unit.
 
     Source:
-        Wang et al., 2024, the routing activation loss L_a.
+        Wang et al., 2024, equation 5: the routing activation loss L_a.
     """
     gaps_EI = edits_E[:, None] - irrelevant_I[None, :]
     return (irrelevant_I - alpha).relu().mean() + (beta - edits_E).relu().mean() + (gamma - gaps_EI).relu().mean()
@@ -76,7 +76,7 @@ def ties_merge(changes: Sequence[torch.Tensor], density: float) -> torch.Tensor:
         density: Share in (0, 1].
 
     Source:
-        Yadav et al., 2023, "TIES-Merging: Resolving Interference When Merging Models", section 4, with a scale of 1.
+        Yadav et al., 2023, "TIES-Merging: Resolving Interference When Merging Models", algorithm 1, with a scale of 1.
         Differs: the share is of the entries a change has, since a masked change is zero nearly everywhere.
     """
     trimmed = torch.stack([_trimmed(change.float(), density) for change in changes])
