@@ -560,19 +560,21 @@ class Library:
 
     def _encode_some(self, cards: Sequence[EditCard]) -> list[dict[Side, Vector]]:
         encoders, share = self.encoders, np.float32(self.layout.question_share)
-        texts_ND = encoders.text.encode([text for card in cards for text in (card.question, card.statement)])
-        questions_ND, statements_ND = texts_ND[::2], texts_ND[1::2]
+        # What an image shows is not found by what a card says of it, so its statement needs no vector.
+        stated = [card.statement for card in cards if card.image is None]
+        texts_ND = encoders.text.encode([*(card.question for card in cards), *stated])
+        questions_ND, statements = texts_ND[: len(cards)], iter(texts_ND[len(cards) :])
         seen = [card.image for card in cards if card.image is not None]
         images = iter(encoders.image.encode(seen)) if encoders.image is not None and seen else iter(())
         blank = np.zeros(encoders.image.num_dimensions if encoders.image is not None else 0, dtype=np.float32)
         vectors: list[dict[Side, Vector]] = []
-        for card, question_D, statement_D in zip(cards, questions_ND, statements_ND, strict=True):
+        for card, question_D in zip(cards, questions_ND, strict=True):
             image_D = next(images) if card.image is not None else blank
             own: dict[Side, Vector] = {}
             if card.image is not None or self.layout.is_joined:
                 own["image"] = np.concatenate([image_D, question_D])
             if card.image is None:
-                own["text"] = share * question_D + (1 - share) * statement_D
+                own["text"] = share * question_D + (1 - share) * next(statements)
             vectors.append(own)
         return vectors
 
