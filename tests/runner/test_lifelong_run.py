@@ -307,7 +307,8 @@ def test_a_ray_cluster_leaves_the_same_rows_and_loses_none_when_a_worker_is_kill
     ray = pytest.importorskip("ray", reason="the extra 'ray' lifts this")
     from reground.runner.executors.ray import RayExecutor
 
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]))
+    folders = [Path(__file__).parent, Path(__file__).parents[1], os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, folders)))
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
 
     class Killing(RayExecutor):

@@ -117,7 +117,7 @@ class RayExecutor:
         except (self._ray.exceptions.RayActorError, self._ray.exceptions.RayTaskError) as error:
             self._actors.remove(actor)
             self._ray.kill(actor.handle)
-            feed.lose(unit, type(error).__name__)
+            feed.lose(unit, _said(error))
             return
         if pass_on(unit, message, feed):
             actor.unit = None
@@ -166,3 +166,9 @@ def _ray() -> Any:
         return importlib.import_module("ray")
     except ImportError as error:
         raise MissingExtraError("ray", "ray", "--executor ray") from error
+
+
+def _said(error: Exception) -> str:
+    """The kind of an error, and the first line of what it, or what it was caused by, has to say."""
+    lines = str(getattr(error, "cause", None) or error).strip().splitlines()
+    return ": ".join([type(error).__name__, *lines[:1]])
