@@ -128,6 +128,15 @@ def test_one_process_counts_what_it_adds(file: Path, monkeypatch: pytest.MonkeyP
     assert kept[-1] and sum(kept) in (3, 4)
 
 
+def test_a_file_that_somebody_took_away_is_begun_anew(file: Path) -> None:
+    kept = cache(file)
+    kept.keep([(QUERY, WRITTEN)], **SETTINGS)
+    file.unlink()
+    assert kept.find([QUERY], **SETTINGS) == [None]
+    kept.keep([(QUERY, WRITTEN)], **SETTINGS)
+    assert cache(file).find([QUERY], **SETTINGS) == kept.find([QUERY], **SETTINGS) == [WRITTEN]
+
+
 def test_many_are_found_in_their_order(file: Path) -> None:
     queries = [Query(question=f"question {index}?") for index in range(1200)]
     kept = [(query, WRITTEN.model_copy(update={"seconds": float(index)})) for index, query in enumerate(queries)]

@@ -306,17 +306,17 @@ def _die_at_step(number: int) -> Callable[[], None]:
 
 def _die_in_write(number: int, share: float) -> Callable[[], None]:
     def arm() -> None:
-        write = journal._append
+        write = journal._write
         count = iter(range(1000))
 
-        def dying(path: Path, block: bytes) -> None:
+        def dying(descriptor: int, block: bytes) -> None:
             if next(count) < number:
-                write(path, block)
+                write(descriptor, block)
                 return
-            write(path, block[: int(len(block) * share)])
+            write(descriptor, block[: int(len(block) * share)])
             os.kill(os.getpid(), signal.SIGKILL)
 
-        journal._append = dying
+        journal._write = dying
 
     return arm
 
@@ -572,7 +572,7 @@ def test_a_full_disk_leaves_nothing_of_a_run_that_had_not_begun(
             start_run(recipe(world), tmp_path / "run")
     assert not (tmp_path / "run").exists()
     with monkeypatch.context() as patched:
-        patched.setattr("reground.runner.journal._append", refuse)
+        patched.setattr("reground.runner.journal._write", refuse)
         with pytest.raises(RunDirectoryError, match="No space left"):
             start_run(recipe(world), tmp_path / "run")
     assert resume_run(tmp_path / "run").num_failed_steps == 0

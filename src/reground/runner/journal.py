@@ -14,6 +14,7 @@ import fcntl
 import hashlib
 import json
 import os
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -72,6 +73,7 @@ class Journal:
         self._folder = folder
         self._disk = ThreadPoolExecutor(1, thread_name_prefix="journal")
         self._on_its_way: Future[None] | None = None
+        self._descriptors: dict[str, int] = {}
         signatures = _recover(folder)
         self._ends = dict(signatures[-1].ends) if signatures else dict.fromkeys(_DATA_FILES, 0)
         self._finished = {signature.key for signature in signatures}
@@ -88,14 +90,14 @@ class Journal:
         for name, records in ((ROWS_FILE, rows), (BELIEFS_FILE, beliefs)):
             block = "".join(record.model_dump_json() + "\n" for record in records).encode()
             if block:
-                _append(self._folder / name, block)
+                _write(self._descriptor(name), block)
             self._ends[name] += len(block)
             sha256[name] = hashlib.sha256(block).hexdigest()
         signature = _Signature(key=key, ends=dict(self._ends), sha256=sha256)
-        _append(self._folder / STEPS_FILE, signature.model_dump_json().encode() + b"\n")
+        _write(self._descriptor(STEPS_FILE), signature.model_dump_json().encode() + b"\n")
         self._finished.add(key)
-        written = [ROWS_FILE, *([BELIEFS_FILE] if beliefs else []), STEPS_FILE]
-        self._on_its_way = self._disk.submit(_bring_to_disk, [self._folder / name for name in written])
+        written = [*([ROWS_FILE] if rows else []), *([BELIEFS_FILE] if beliefs else []), STEPS_FILE]
+        self._on_its_way = self._disk.submit(_bring_to_disk, [self._descriptor(name) for name in written])
 
     def flush(self) -> None:
         """Wait until every step is on disk.
@@ -106,6 +108,15 @@ class Journal:
         if self._on_its_way is not None:
             self._on_its_way.result()
             self._on_its_way = None
+
+    def _descriptor(self, name: str) -> int:
+        """Of a file that is open for writing at its end, from the first step to the last."""
+        if name not in self._descriptors:
+            descriptor = os.open(self._folder / name, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o666)
+            self._descriptors[name] = descriptor
+            # By the thread that brings it to disk, after it has; at the end of the process nobody needs to.
+            weakref.finalize(self, self._disk.submit, os.close, descriptor).atexit = False
+        return self._descriptors[name]
 
 
 @contextmanager
@@ -237,17 +248,15 @@ def _whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:
                 yield number, line
 
 
-def _append(path: Path, block: bytes) -> None:
-    with path.open("ab", buffering=0) as file:
-        written = 0
-        while written < len(block):
-            written += file.write(block[written:])
+def _write(descriptor: int, block: bytes) -> None:
+    written = 0
+    while written < len(block):
+        written += os.write(descriptor, block[written:])
 
 
-def _bring_to_disk(paths: Sequence[Path]) -> None:
-    for path in paths:
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
+def _bring_to_disk(descriptors: Sequence[int]) -> None:
+    for descriptor in descriptors:
+        os.fsync(descriptor)
 
 
 def _recover(folder: Path) -> list[_Signature]:

@@ -12,8 +12,9 @@ import json
 import logging
 import sqlite3
 import time
+import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -80,6 +81,8 @@ class OutputCache:
         self._max_bytes = max_bytes(LIMIT_VARIABLE)
         #: Bytes on disk as far as this process knows: what it once counted, and what it has added since.
         self._held: int | None = None
+        self._base: sqlite3.Connection | None = None
+        self._opened_file: tuple[int, int] | None = None
 
     def find(self, queries: Sequence[Query], **settings: float) -> list[Written | None]:
         """What the model wrote to each query under these settings; None where that is not on disk."""
@@ -114,23 +117,38 @@ class OutputCache:
     def _opened(self) -> Iterator[sqlite3.Connection | None]:
         """The file within one transaction; None if it cannot be opened."""
         try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
             base = self._connected()
         except (OSError, sqlite3.Error) as error:
             _log.warning("%s cannot be opened (%s): models will be asked again.", self._file, error)
             yield None
             return
-        with closing(base):
-            try:
-                with base:
-                    yield base
-            except sqlite3.Error as error:
-                _log.warning("%s cannot be read or written (%s): models will be asked again.", self._file, error)
-                if not isinstance(error, sqlite3.OperationalError):  # damaged further in
-                    self._file.unlink(missing_ok=True)
+        try:
+            with base:
+                yield base
+        except sqlite3.Error as error:
+            _log.warning("%s cannot be read or written (%s): models will be asked again.", self._file, error)
+            self._close()
+            if not isinstance(error, sqlite3.OperationalError):  # damaged further in
+                self._file.unlink(missing_ok=True)
 
     def _connected(self) -> sqlite3.Connection:
-        base = sqlite3.connect(self._file, timeout=_PATIENCE_S)
+        """A connection to the file, kept for as long as the file is there."""
+        if self._base is not None and self._opened_file == _identity(self._file):
+            return self._base
+        self._close()
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        self._base = self._new_connection()
+        self._opened_file = _identity(self._file)
+        weakref.finalize(self, self._base.close)
+        return self._base
+
+    def _close(self) -> None:
+        if self._base is not None:
+            self._base.close()
+            self._base = None
+
+    def _new_connection(self) -> sqlite3.Connection:
+        base = _connect(self._file)
         try:
             # What a failing machine loses of the file costs time: a damaged one is begun anew.
             base.execute("PRAGMA synchronous = OFF")
@@ -141,7 +159,7 @@ class OutputCache:
         except sqlite3.DatabaseError:  # not a database, or no longer one
             base.close()
             self._file.unlink(missing_ok=True)
-            base = sqlite3.connect(self._file, timeout=_PATIENCE_S)
+            base = _connect(self._file)
             base.execute(_TABLE)
         return base
 
@@ -151,6 +169,20 @@ class OutputCache:
         greedy = {"seed": 0, "num_samples": 1} if not settings.get("temperature") else {}
         identity = json.dumps([_FORMAT, self._model, asked, image, sorted({**settings, **greedy}.items())])
         return hashlib.sha256(identity.encode()).hexdigest()[:32]
+
+
+def _connect(file: Path) -> sqlite3.Connection:
+    """A connection that one thread after the other may use, as those of a Ray worker do."""
+    return sqlite3.connect(file, timeout=_PATIENCE_S, check_same_thread=False)
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    """What tells a file from another that takes its place; None if there is none."""
+    try:
+        found = file.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _read(rows: sqlite3.Cursor) -> Iterator[tuple[str, Written]]:
