@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from functools import cache
 from typing import Literal, NamedTuple, Self
 
 from pydantic import model_validator
@@ -150,11 +151,17 @@ def parse_trace(
 
 def _find_marks(text: str, delimiters: Delimiters) -> list[_Mark]:
     """Every delimiter in ``text``, in order."""
+    pattern, parts = _pattern(delimiters)
+    return [_Mark(parts[m.group()], m.start(), m.end()) for m in pattern.finditer(text)]
+
+
+@cache
+def _pattern(delimiters: Delimiters) -> tuple[re.Pattern[str], dict[str, _Part]]:
+    """What finds the delimiters, and which part each of them is."""
     parts: dict[str, _Part] = {delimiters.chain_open: "chain_open", delimiters.chain_close: "chain_close"}
     if delimiters.answer_open is not None and delimiters.answer_close is not None:
         parts |= {delimiters.answer_open: "answer_open", delimiters.answer_close: "answer_close"}
-    pattern = "|".join(re.escape(mark) for mark in parts)
-    return [_Mark(parts[m.group()], m.start(), m.end()) for m in re.finditer(pattern, text)]
+    return re.compile("|".join(re.escape(mark) for mark in parts)), parts
 
 
 def _take_apart(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -34,11 +35,16 @@ def _commit() -> tuple[str, str]:
             return None
         return done.stdout.strip() if done.returncode == 0 else None
 
+    asked = (
+        ("ls-files", "--error-unmatch", "__init__.py"),
+        ("rev-parse", "HEAD"),
+        ("status", "--porcelain", "--", "."),
+    )
+    with ThreadPoolExecutor(len(asked)) as pool:
+        own, commit, changes = pool.map(lambda arguments: git(*arguments), asked)
     # A virtual environment inside somebody else's repository is not our checkout.
-    if git("ls-files", "--error-unmatch", "__init__.py") is None:
+    if own is None:
         return _UNKNOWN, _UNKNOWN
-    commit = git("rev-parse", "HEAD")
-    changes = git("status", "--porcelain", "--", ".")
     return commit or _UNKNOWN, _UNKNOWN if changes is None else str(bool(changes)).lower()
 
 
