@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import json
 import os
 import re
 import sys
@@ -55,7 +54,8 @@ def as_curves(*summaries: Summary) -> str:
 
     Each summary is of one method on the same edits, beside the unedited model, which is shown once.
     """
-    if len({(one.num_edits, one.num_probes, json.dumps(one.strata, sort_keys=True)) for one in summaries}) > 1:
+    first, *others = [(one.num_edits, one.num_probes, one.strata) for one in summaries]
+    if any(other != first for other in others):
         raise SystemExit(f"the runs {', '.join(one.run for one in summaries)} are of different edits.")
     methods = tuple(dict.fromkeys(method for summary in summaries for method in summary.methods))
     score_of = {_of_what(score): score for summary in reversed(summaries) for score in summary.scores}

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from covered_families import TINY_FAMILY_NAMES
 from edit_state import State
-from method_settings import CORPUS, VISION_METHODS
+from method_settings import LEARNING, VISION_METHODS
 from reground.edits.records import Edit, ImageRef
 from reground.methods.chain_target import edit_query
 from reground.methods.registry import METHODS, create_editor
@@ -17,16 +16,18 @@ from reground.models.base import Query
 from reground.models.hf.adapter import HfModel
 from reground.models.hf.tiny import TINY_FAMILIES
 
-QUICK: dict[str, dict[str, Any]] = {
-    "ft": {"learning_rate": 1e-2, "num_steps": 4},
-    "ft-vision": {"learning_rate": 1e-2, "num_steps": 2},
-    "ft-projector": {"learning_rate": 1e-2, "num_steps": 2},
-    "lora": {"learning_rate": 2e-2, "num_steps": 4},
-    "grace": {"num_steps": 4},
-    "wise": {"learning_rate": 2e-2, "num_steps": 4, "num_irrelevant": 4},
-    "rome": {"corpus": CORPUS, "num_contexts": 1, "num_steps": 4},
-    "memit": {"corpus": CORPUS, "num_contexts": 1, "num_steps": 2},
+#: Steps after which an edit shows on random weights.
+NUM_STEPS = {
+    "ft": 4,
+    "ft-vision": 2,
+    "ft-projector": 2,
+    "lora": 4,
+    "grace": 4,
+    "wise": 4,
+    "rome": 4,
+    "memit": 2,
 }
+QUICK = {name: {**LEARNING[name], "num_steps": num_steps} for name, num_steps in NUM_STEPS.items()}
 OTHER_FAMILIES = [family for family in TINY_FAMILIES if family not in TINY_FAMILY_NAMES]
 
 

@@ -149,7 +149,9 @@ _fresh = multiprocessing.get_context("forkserver")
 _fresh.set_forkserver_preload(["reground.runner.run", "reground.models.hf.adapter"])
 
 
-def _die_on_the_way(environment: dict[str, str], function: str, arguments: tuple[Any, ...], num_steps: int) -> None:
+def _die_on_the_way(
+    environment: dict[str, str], function: Callable[..., object], arguments: tuple[Any, ...], num_steps: int
+) -> None:
     os.environ.update(environment)
     stance.RuleStanceReader = scripted_world.PlainReader  # type: ignore[misc, assignment]
     append, left = Journal.append, num_steps
@@ -162,10 +164,10 @@ def _die_on_the_way(environment: dict[str, str], function: str, arguments: tuple
             os.kill(os.getpid(), signal.SIGKILL)
 
     Journal.append = dying  # type: ignore[method-assign]
-    {"start_run": start_run, "resume_run": resume_run}[function](*arguments, executor=InlineExecutor(state_every_s=0))
+    function(*arguments, executor=InlineExecutor(state_every_s=0))
 
 
-def _killed(function: str, arguments: tuple[Any, ...], num_steps: int) -> None:
+def _killed(function: Callable[..., object], arguments: tuple[Any, ...], num_steps: int) -> None:
     """Start or resume a run in a process that is killed by SIGKILL once it has written so many steps."""
     child = _fresh.Process(target=_die_on_the_way, args=(dict(os.environ), function, arguments, num_steps))
     child.start()
@@ -201,8 +203,8 @@ def test_a_chain_on_a_model_with_weights_goes_on_after_kill_9_as_if_it_had_not_b
         protocol=TINY_PROTOCOL,
     )
     cut, draw = tmp_path / "cut", random.Random(method)
-    _killed("start_run", (chosen, cut), draw.randrange(4, 7))
-    _killed("resume_run", (cut,), draw.randrange(1, 3))
+    _killed(start_run, (chosen, cut), draw.randrange(4, 7))
+    _killed(resume_run, (cut,), draw.randrange(1, 3))
     kept = [len(list(chain.iterdir())) for chain in (cut / STATES_FOLDER).glob("*")]
     assert all(number <= 2 for number in kept), "a bounded number of states is kept"
     resumed = resume_run(cut, executor=InlineExecutor(state_every_s=0))

@@ -148,20 +148,13 @@ class OutputCache:
             self._base = None
 
     def _new_connection(self) -> sqlite3.Connection:
-        base = _connect(self._file)
         try:
-            # What a failing machine loses of the file costs time: a damaged one is begun anew.
-            base.execute("PRAGMA synchronous = OFF")
-            base.execute(_TABLE)
+            return _connect(self._file)
         except sqlite3.OperationalError:
-            base.close()
             raise
         except sqlite3.DatabaseError:  # not a database, or no longer one
-            base.close()
             self._file.unlink(missing_ok=True)
-            base = _connect(self._file)
-            base.execute(_TABLE)
-        return base
+            return _connect(self._file)
 
     def _key(self, query: Query, settings: Mapping[str, float]) -> str:
         asked = query.model_dump(mode="json", exclude={"image"})
@@ -172,8 +165,16 @@ class OutputCache:
 
 
 def _connect(file: Path) -> sqlite3.Connection:
-    """A connection that one thread after the other may use, as those of a Ray worker do."""
-    return sqlite3.connect(file, timeout=_PATIENCE_S, check_same_thread=False)
+    """A connection that one thread after the other may use, as those of a Ray worker do; the table is there."""
+    base = sqlite3.connect(file, timeout=_PATIENCE_S, check_same_thread=False)
+    try:
+        # What a failing machine loses of the file costs time: a damaged one is begun anew.
+        base.execute("PRAGMA synchronous = OFF")
+        base.execute(_TABLE)
+    except sqlite3.Error:
+        base.close()
+        raise
+    return base
 
 
 def _identity(file: Path) -> tuple[int, int] | None:
