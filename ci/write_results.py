@@ -54,7 +54,7 @@ def as_curves(*summaries: Summary) -> str:
 
     Each summary is of one method on the same edits, beside the unedited model, which is shown once.
     """
-    first, *others = [(one.num_edits, one.num_probes, one.strata) for one in summaries]
+    first, *others = [(one.num_edits, one.strata) for one in summaries]
     if any(other != first for other in others):
         raise SystemExit(f"the runs {', '.join(one.run for one in summaries)} are of different edits.")
     methods = tuple(dict.fromkeys(method for summary in summaries for method in summary.methods))

@@ -70,7 +70,6 @@ def test_card_counts_what_is_there(benchmark: PhantomBenchmark) -> None:
     card = benchmark.card()
     assert card.counts["edits.test"] == len(benchmark.edits("test"))
     assert card.counts["conditions"] >= 150 and card.counts["devices"] >= 150
-    assert card.checksum == PhantomBenchmark().card().checksum
 
 
 def test_the_published_version_never_changes(benchmark: PhantomBenchmark) -> None:

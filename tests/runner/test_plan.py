@@ -17,6 +17,7 @@ from reground.runner.plan import check_capabilities, load_workload, make_plan
 from reground.runner.recipe import Recipe
 from reground.runner.run import start_run
 from reground.runner.schedules import Lifelong
+from reground.runner.trial import try_out
 
 
 def recipe(world: Path, *methods: str, model: str = "scripted:editable", **benchmark: object) -> Recipe:
@@ -57,6 +58,19 @@ def test_a_plan_of_chains_counts_what_the_run_then_asks(world: Path, tmp_path: P
     assert (method.num_steps, method.num_applied) == (len(applied), sum(applied))
     num_asked = sum(len(texts) for kind, texts in SEEN if kind == "generate")
     assert plan.num_generations == num_asked + 4 * len(read_beliefs(tmp_path / "run"))
+
+
+def test_probes_that_no_chain_puts_are_not_written(world: Path, tmp_path: Path) -> None:
+    schedule = Lifelong(checkpoints=(1,), sample=1, orders=1)
+    chosen = recipe(world, "tell").model_copy(update={"schedule": schedule})
+    workload = load_workload(chosen)
+    (asked,) = workload.probes
+    assert len(workload.edits) == 3 and {probe.edit_id for probe in workload.asked} == {asked}
+    assert make_plan(chosen, workload).num_probes == len(workload.asked) == 4
+    start_run(chosen, tmp_path / "run")
+    assert tuple(read_probes(tmp_path / "run" / "probes.jsonl")) == workload.asked
+    measured = try_out(chosen, workload, ["tell"], num_edits=2)
+    assert measured.steps["tell"], "a trial takes edits that are asked about"
 
 
 def test_a_limit_takes_a_sample_that_depends_on_the_seed_alone(world: Path) -> None:

@@ -24,6 +24,7 @@ from functools import cache, cached_property
 
 from reground.benchmarks.base import Card
 from reground.benchmarks.clinic import FIRST_SEED, clinic_answer, far_probes, local_probe, sentence
+from reground.benchmarks.counted import Counted, counted
 from reground.benchmarks.frequency import KNOWN_SHARES, finding_frequencies, frequency_bins
 from reground.edits.records import Answer, Edit, Expectation, ImageRef, Probe, ProbeKind
 from reground.errors import InputError
@@ -62,12 +63,34 @@ _State = tuple[str, ...]
 class MultiMedBenchmark:
     """The MultiMed suite; see the module's docstring."""
 
-    def __init__(self) -> None:
-        self._probes: dict[str, tuple[Probe, ...]] = {}
-
     def card(self) -> Card:
         """Counts of the one split; the checksum covers every edit and probe."""
-        return self._card
+        found = counted("multimed")
+        return Card(
+            name="multimed",
+            version="1",
+            summary="MultiMed suite on the built-in clinic: understanding and reasoning, letters and free text.",
+            source="Reground, after MultiMedBench (arXiv 2508.07022); far images: easy-VQA (Zhou, 2019, MIT licence)",
+            licence="Apache-2.0",
+            checksum=found.checksum,
+            splits=("test",),
+            counts=found.counts,
+            levels=found.levels,
+            known_defects=(
+                "Names are invented and images are drawn: a method's rank here need not be its rank on clinical "
+                "images.",
+                "New answers are changes, not corrections: the built-in models know the world they were trained on, "
+                "and of its true facts a zero-shot filter would leave little.",
+                "The built-in models met all the findings they were taught equally often. There is no long tail in "
+                "them but its far end: findings they never met.",
+                "phantom-med names the right option in its chain and then gives a letter by chance; figures are in "
+                "docs/multimed.md. Asked in letters, only an editor that trains on the answer can score, so methods "
+                "are to be compared on free text.",
+                "Places and changes have few values (5 and 3), so a guess is sometimes right.",
+                "No training showed the built-in models a note about a modality, an organ, a sign, a place or a "
+                "change; methods that state such an edit in the prompt ask for something new of them.",
+            ),
+        )
 
     def edits(self, split: str, limit: int | None = None, seed: int = 0) -> Sequence[Edit]:
         """The first ``limit`` edits in the order that ``seed`` gives.
@@ -96,9 +119,7 @@ class MultiMedBenchmark:
 
     def probes(self, edit: Edit) -> Sequence[Probe]:
         """Every probe of an edit, in-scope probes first."""
-        if edit.id not in self._probes:
-            self._probes[edit.id] = tuple(_Prober(edit).all())
-        return self._probes[edit.id]
+        return tuple(_Prober(edit).all())
 
     def tags(self, edit: Edit, model: str) -> tuple[str, ...]:
         """Tier, format, number of frames and, for a built-in model, how often it met the finding in training."""
@@ -111,12 +132,8 @@ class MultiMedBenchmark:
         bins = _frequency_bins(model)
         return tuple(found) if bins is None else (*found, f"frequency:{bins[_finding_of(edit)]}")
 
-    @cached_property
-    def _edits(self) -> tuple[Edit, ...]:
-        return tuple(edit for finding in _findings() for edit in _edits_of(finding))
-
-    @cached_property
-    def _card(self) -> Card:
+    def count(self) -> Counted:
+        """What is there, edit by edit and probe by probe."""
         edits = self.edits("test")
         probes = [probe for edit in edits for probe in self.probes(edit)]
         counts = Counter({"edits": len(edits), "edits.test": len(edits), "probes.test": len(probes)})
@@ -133,31 +150,15 @@ class MultiMedBenchmark:
         for probe in probes:
             counts[".".join(filter(None, ("probes.test", probe.kind, probe.distance, probe.level)))] += 1
         ids = "\n".join([*(edit.id for edit in edits), *(probe.id for probe in probes)])
-        return Card(
-            name="multimed",
-            version="1",
-            summary="MultiMed suite on the built-in clinic: understanding and reasoning, letters and free text.",
-            source="Reground, after MultiMedBench (arXiv 2508.07022); far images: easy-VQA (Zhou, 2019, MIT licence)",
-            licence="Apache-2.0",
+        return Counted(
             checksum=hashlib.sha256(ids.encode()).hexdigest(),
-            splits=("test",),
             counts=dict(counts),
             levels=tuple(dict.fromkeys(probe.level for probe in probes)),
-            known_defects=(
-                "Names are invented and images are drawn: a method's rank here need not be its rank on clinical "
-                "images.",
-                "New answers are changes, not corrections: the built-in models know the world they were trained on, "
-                "and of its true facts a zero-shot filter would leave little.",
-                "The built-in models met all the findings they were taught equally often. There is no long tail in "
-                "them but its far end: findings they never met.",
-                "phantom-med names the right option in its chain and then gives a letter by chance; figures are in "
-                "docs/multimed.md. Asked in letters, only an editor that trains on the answer can score, so methods "
-                "are to be compared on free text.",
-                "Places and changes have few values (5 and 3), so a guess is sometimes right.",
-                "No training showed the built-in models a note about a modality, an organ, a sign, a place or a "
-                "change; methods that state such an edit in the prompt ask for something new of them.",
-            ),
         )
+
+    @cached_property
+    def _edits(self) -> tuple[Edit, ...]:
+        return tuple(edit for finding in _findings() for edit in _edits_of(finding))
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -280,8 +280,11 @@ def _damaged(path: Path, why: str) -> RunDirectoryError:
     )
 
 
+_encoded = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+
+
 def _lines(value: Any) -> str:
     """JSON with each record of a list of records on a line of its own."""
     if isinstance(value, list) and value and isinstance(value[0], dict):
-        return "[\n" + ",\n".join(json.dumps(item, ensure_ascii=False, allow_nan=False) for item in value) + "\n]"
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+        return "[\n" + ",\n".join(map(_encoded, value)) + "\n]"
+    return _encoded(value)

@@ -50,7 +50,7 @@ class Workload(Record):
     Attributes:
         card: The benchmark's card.
         edits: In the order of the run.
-        probes: By edit id, in the order they are asked.
+        probes: By edit id, in the order they are asked, of the edits that are asked about.
         tags: By edit id, the tags of edits that have any.
         companions: By edit id, what is put in force before it; edits without companions are left out.
     """
@@ -60,6 +60,11 @@ class Workload(Record):
     probes: Mapping[str, tuple[Probe, ...]]
     tags: Mapping[str, tuple[str, ...]] = Field(default_factory=dict)
     companions: Mapping[str, tuple[Edit, ...]] = Field(default_factory=dict)
+
+    @property
+    def asked(self) -> tuple[Probe, ...]:
+        """All probes, edit by edit."""
+        return tuple(probe for edit in self.edits for probe in self.probes.get(edit.id, ()))
 
     def only(self, edit_ids: Iterable[str]) -> Workload:
         """The part about these edits, in their order here."""
@@ -103,7 +108,7 @@ class Plan(Record):
         model: Name of the model.
         benchmark: Name and version of the benchmark.
         num_edits: Edits.
-        num_probes: Probes over all edits.
+        num_probes: Probes of the edits that are asked about.
         num_filter_generations: Questions of the zero-shot filter at most; with one, all other numbers are upper
             bounds too.
         num_reference_generations: Distinct questions to the unedited model, and sampled beliefs.
@@ -180,10 +185,11 @@ def _require_own_name(choice: MethodChoice) -> None:
 def load_workload(recipe: Recipe, benchmark: Benchmark | None = None) -> Workload:
     """The edits and probes of a run, every image opened once that a registered benchmark does not vouch for.
 
-    With a zero-shot filter these are the candidates: all edits of the split, whatever the limit.
+    Probes are those of the edits that the schedule asks about. With a zero-shot filter, edits are the candidates: all
+    of the split, whatever the limit, and each with its probes.
 
     Args:
-        recipe: Names the benchmark, split, limit and seed.
+        recipe: Names the benchmark, split, limit, seeds and schedule.
         benchmark: Stands in for the benchmark the recipe names.
 
     Raises:
@@ -200,10 +206,11 @@ def load_workload(recipe: Recipe, benchmark: Benchmark | None = None) -> Workloa
             ", ".join(benchmark.card().splits),
             "choose one with --set benchmark.split=NAME.",
         )
-    probes = {edit.id: tuple(benchmark.probes(edit)) for edit in edits}
+    asked = edits if choice.zero_shot_filter else probed_edits(recipe.schedule, edits, recipe.seed)
+    probes = {edit.id: tuple(benchmark.probes(edit)) for edit in asked}
     companions = _companions(benchmark, edits)
     refs = [edit.image for of_edit in ((edits,), companions.values()) for some in of_edit for edit in some]
-    refs += [probe.image for asked in probes.values() for probe in asked]
+    refs += [probe.image for of_edit in probes.values() for probe in of_edit]
     if isinstance(benchmark, NeedsImages):
         benchmark.require_images(refs)
     # Whether an address can be rendered is known of a registered benchmark, not of the user's own folder.
@@ -230,7 +237,6 @@ def make_plan(recipe: Recipe, workload: Workload) -> Plan:
     """What the run will cost."""
     num_candidates = len(workload.edits) if recipe.benchmark.zero_shot_filter else 0
     workload = planned_part(recipe, workload)
-    asked = [probe for edit in workload.edits for probe in workload.probes[edit.id]]
     methods = tuple(_method_plan(recipe, workload, choice) for choice in recipe.choices)
     probed = probed_edits(recipe.schedule, workload.edits, recipe.seed)
     num_reference = num_distinct(workload.only(edit.id for edit in probed))
@@ -241,7 +247,7 @@ def make_plan(recipe: Recipe, workload: Workload) -> Plan:
         model=recipe.model,
         benchmark=f"{workload.card.name} {workload.card.version}",
         num_edits=len(workload.edits),
-        num_probes=len(asked),
+        num_probes=len(workload.asked),
         num_filter_generations=num_candidates,
         num_reference_generations=num_reference,
         methods=methods,

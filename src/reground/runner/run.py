@@ -176,7 +176,7 @@ def continue_runs(
                 continue
             recipe = recipe.placed
             choice = (recipe.model, recipe.dtype, recipe.device)
-            data = content_id("w", [recipe.model, recipe.benchmark.model_dump(mode="json")])
+            data = content_id("w", recipe.model_dump(mode="json", include={"model", "benchmark", "schedule", "seed"}))
             if data not in workloads:
                 workloads[data] = load_workload(recipe, benchmark)
             if choice not in loaded:
@@ -266,7 +266,7 @@ def _begin(
         model.info,
         workload.card,
         num_edits=len(workload.edits),
-        num_probes=sum(map(len, workload.probes.values())),
+        num_probes=len(workload.asked),
         benchmark_folder=None if is_given else absolute_name(recipe.benchmark.name),
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
         zero_shot=zero_shot,
@@ -447,9 +447,7 @@ class _Run:
         ]
         if companions:
             write_records(self.folder / COMPANIONS_FILE, companions)
-        write_records(
-            self.folder / PROBES_FILE, [probe for edit in workload.edits for probe in workload.probes[edit.id]]
-        )
+        write_records(self.folder / PROBES_FILE, workload.asked)
         if workload.tags:
             write_atomically(self.folder / TAGS_FILE, json.dumps(workload.tags, indent=0) + "\n")
 
@@ -487,7 +485,7 @@ class _Run:
         recipe, workload = self._manifest.recipe, self._workload
         summary = summarise(
             workload.edits,
-            [probe for edit in workload.edits for probe in workload.probes[edit.id]],
+            workload.asked,
             iterate_rows(self.folder),
             read_beliefs(self.folder),
             settings=recipe.protocol,

@@ -61,7 +61,7 @@ def try_out(
     num_edits: int = NUM_TRIED,
     load: Callable[[], Model] | None = None,
 ) -> Measurements:
-    """Do the first edits of a run as the run would, in a folder that is then removed, and say what that took.
+    """Do the first edits that a run asks about as it would, in a folder that is then removed, and say what that took.
 
     Nothing comes from the outputs of unedited models or the image features that are kept, and nothing goes there. On
     the schedules with chains, one chain of these edits is made. Before that, each method does the first edit once by
@@ -79,7 +79,7 @@ def try_out(
         ModelError: The weights cannot be loaded.
     """
     planned = planned_part(recipe, workload)
-    tried = planned.only(edit.id for edit in planned.edits[:num_edits])
+    tried = planned.only([edit.id for edit in planned.edits if edit.id in planned.probes][:num_edits])
     small = _shortened(recipe, methods, len(tried.edits))
     loader = load or loader_of(recipe, stores_images=False)
     model = loader()
@@ -89,7 +89,7 @@ def try_out(
         model.info,
         tried.card,
         num_edits=len(tried.edits),
-        num_probes=sum(map(len, tried.probes.values())),
+        num_probes=len(tried.asked),
         benchmark_folder=None,
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )

@@ -572,8 +572,8 @@ class Worker:
             )
 
     def _checked_queries(self, edit: Edit) -> list[Query]:
-        """What a restored model must answer as before: the question of each edit, and two of its probes."""
-        probes = self._workload.probes[edit.id]
+        """What a restored model must answer as before: the question of each edit, and two of its probes if any."""
+        probes = self._workload.probes.get(edit.id, ())
         queries = [
             Query(question=one.question, image=one.image, options=one.options)
             for one in reversed(self._workload.applied(edit))
