@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from reground.errors import CapabilityError, InputError, ModelError
+from reground.edits.records import ImageRef
+from reground.errors import CapabilityError, ImageError, InputError, ModelError
 from reground.models.base import Delimiters, Query
-from reground.models.hf.adapter import HfModel, load_hf_model
+from reground.models.hf.adapter import HfModel, _one_ahead, load_hf_model
 
 
 @pytest.fixture
@@ -279,3 +281,28 @@ def test_tensors_without_a_place_are_mentioned_and_misshapen_ones_refused(
 def test_a_name_no_file_system_takes_is_no_folder() -> None:
     with pytest.raises(ModelError, match="no checkpoint folder"):
         load_hf_model("a" * 5000)
+
+
+def test_pictures_are_made_ready_one_ahead_and_in_order() -> None:
+    begun: list[int] = []
+
+    def make(item: int) -> int:
+        begun.append(item)
+        return 10 * item
+
+    found = []
+    for number, made in enumerate(_one_ahead(make, range(5)), start=1):
+        found.append(made)
+        assert len(begun) <= number + 1, "no more than one lies ready"
+    assert found == [0, 10, 20, 30, 40] and begun == [0, 1, 2, 3, 4]
+
+
+def test_what_goes_wrong_with_a_picture_that_is_made_ready_is_said(checkpoint: Path, tmp_path: Path) -> None:
+    model = load(checkpoint)
+    good, bad = tmp_path / "good.png", tmp_path / "bad.png"
+    Image.new("RGB", (32, 32), "red").save(good)
+    bad.write_bytes(good.read_bytes()[:40])
+    queries = [Query(question="?", image=ImageRef(frames=(str(path),))) for path in (good, bad)]
+    with pytest.raises(ImageError, match=r"bad\.png"):
+        model.generate(queries, max_new_tokens=1)
+    assert model.fingerprint(queries[:1])

@@ -36,8 +36,9 @@ class Engine:
         assert (settings.max_tokens, settings.temperature) == (1, 0.0)
         assert self.scorer is not None
         pictures = prompt.get("multi_modal_data", {}).get("image", [])
+        family, processor = self.scorer.family, self.scorer.processor
         frames = tuple(
-            self.scorer.family.encode(self.scorer.module, self.scorer.processor, picture, len(pictures))
+            family.encode(self.scorer.module, processor, family.process(processor, picture, len(pictures)))
             for picture in pictures
         )
         ids: list[int] = []

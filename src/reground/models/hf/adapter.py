@@ -11,11 +11,13 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
@@ -63,6 +65,7 @@ from reground.models.hf.checkpoint import (
 from reground.models.hf.family import EncodedFrame, Family, TokenRow, family_of
 from reground.models.hf.image_cache import ImageCache
 from reground.models.hf.image_store import ImageStore, code_digest, device_words
+from reground.models.hf.key_values import roomy_cache
 from reground.models.hf.sampling import ChainLimit, SeededSampling, sample_seed
 
 __all__ = ["CutPrompt", "HfModel", "Pass", "load_hf_model", "prompt_tokens"]
@@ -92,6 +95,9 @@ _ONE_THREAD_BELOW = 20_000_000
 
 #: What ends a sentence of a chain.
 _STOPS = (".", "!", "?", "\n", "。", "！", "？")
+
+_Item = TypeVar("_Item")
+_Made = TypeVar("_Made")
 
 #: Label of positions that carry no loss, as ``transformers`` and ``torch`` have it.
 _NO_LABEL = -100
@@ -349,7 +355,7 @@ class HfModel:
             InputError: A setting is out of range, or a prompt is longer than the model reads.
         """
         check_decoding(max_new_tokens, num_samples, temperature)
-        rows = [self._prompt_row(query) for query in queries]
+        rows = self._prompt_rows(queries)
         num_drawn = num_samples if temperature > 0 else 1
         jobs = [(index, sample) for index in range(len(rows)) for sample in range(num_drawn)]
         outputs: dict[tuple[int, int], Output] = {}
@@ -388,7 +394,7 @@ class HfModel:
     @torch.no_grad()
     def fingerprint(self, queries: Sequence[Query]) -> str:
         """SHA-256 over the bytes of the next-token logits of ``queries``: equal iff those are bit-equal."""
-        rows = [self._prompt_row(query) for query in queries]
+        rows = self._prompt_rows(queries)
         last: dict[int, bytes] = {}
         for batch in self._batches([len(row.ids) for row in rows]):
             logits_BV = self._forward([rows[position] for position in batch], keep=1)[:, -1].float().cpu()
@@ -578,7 +584,7 @@ class HfModel:
     @torch.no_grad()
     def prompt_batch(self, queries: Sequence[Query]) -> dict[str, torch.Tensor]:
         """Inputs for one pass over prompts alone: as ``training_batch``, without completions and labels."""
-        return self._collate([self._prompt_row(query) for query in queries])
+        return self._collate(self._prompt_rows(queries))
 
     def image_tokens(self, queries: Sequence[Query], prompt_BT: torch.Tensor) -> torch.Tensor:
         """True (BT) on the image tokens of a batch that was made from ``queries``.
@@ -588,8 +594,8 @@ class HfModel:
             prompt_BT: True on the prompts' own tokens; see ``prompt_tokens``.
         """
         image_BT = torch.zeros_like(prompt_BT)
-        for image_T, prompt_T, query in zip(image_BT, prompt_BT, queries, strict=True):
-            ids = torch.tensor(self._prompt_row(query).ids, device=prompt_BT.device)
+        for image_T, prompt_T, row in zip(image_BT, prompt_BT, self._prompt_rows(queries), strict=True):
+            ids = torch.tensor(row.ids, device=prompt_BT.device)
             image_T[prompt_T] = ids == self._image_token_id
         return image_BT
 
@@ -650,11 +656,24 @@ class HfModel:
 
     # Prompts, batches, passes.
 
-    def _prompt_row(self, query: Query, *, is_live: bool = False) -> TokenRow:
-        key = image_key(query.image) if query.image else ""
-        frames: tuple[EncodedFrame, ...] = ()
-        if query.image:
-            frames = self._encoded(query.image) if is_live else self._frames(query.image, key)
+    def _prompt_row(self, query: Query) -> TokenRow:
+        (row,) = self._prompt_rows([query])
+        return row
+
+    def _prompt_rows(self, queries: Sequence[Query], *, is_live: bool = False) -> list[TokenRow]:
+        keys = ["" if query.image is None else image_key(query.image) for query in queries]
+        if is_live:
+            pictures = _one_ahead(self._processed, [query.image for query in queries if query.image is not None])
+            encoded = (self._encoded(inputs) for inputs in pictures)
+            frames = [next(encoded) if key else () for key in keys]
+        else:
+            frames_of = self._frames(
+                {key: query.image for key, query in zip(keys, queries, strict=True) if query.image}
+            )
+            frames = [frames_of.get(key, ()) for key in keys]
+        return [self._written(*of_query) for of_query in zip(queries, keys, frames, strict=True)]
+
+    def _written(self, query: Query, key: str, frames: tuple[EncodedFrame, ...]) -> TokenRow:
         pieces, begun = self.chat.prompt(query, len(frames))
         expanded = pieces[0] + "".join(
             frame.placeholder + piece for frame, piece in zip(frames, pieces[1:], strict=True)
@@ -677,8 +696,8 @@ class HfModel:
     ) -> list[TokenRow]:
         check_paired(queries, completions)
         return [
-            self._with_completion(self._prompt_row(query, is_live=is_live), completion, ends=ends)
-            for query, completion in zip(queries, completions, strict=True)
+            self._with_completion(row, completion, ends=ends)
+            for row, completion in zip(self._prompt_rows(queries, is_live=is_live), completions, strict=True)
         ]
 
     def _with_completion(self, row: TokenRow, completion: str, *, ends: bool) -> TokenRow:
@@ -697,29 +716,38 @@ class HfModel:
                 "shorten the question or the notes, or use fewer or smaller images.",
             )
 
-    def _frames(self, image: ImageRef, content_key: str) -> tuple[EncodedFrame, ...]:
-        key = f"{self._vision_epoch}:{content_key}"
-        frames = self.images.get(key)
-        if frames is None:
-            frames = self._stored_or_encoded(image, content_key)
-            self.images.put(key, frames)
-        return frames
-
-    def _stored_or_encoded(self, image: ImageRef, content_key: str) -> tuple[EncodedFrame, ...]:
+    def _frames(self, images: Mapping[str, ImageRef]) -> dict[str, tuple[EncodedFrame, ...]]:
+        """The frames of images by content key: held in memory, or on disk, or encoded now."""
         store = self.stored_images if self._vision_epoch == 0 else None  # after an edit the tower is not the stored one
-        stored = store.find(content_key) if store is not None else None
-        if stored is not None:
-            return stored
-        with torch.no_grad():
-            frames = self._encoded(image)
-        if store is not None:
-            store.keep(content_key, frames)
-        return frames
+        found: dict[str, tuple[EncodedFrame, ...]] = {}
+        missing: dict[str, ImageRef] = {}
+        for key, image in images.items():
+            frames = self.images.get(self._held_as(key))
+            if frames is None and store is not None and (frames := store.find(key)) is not None:
+                self.images.put(self._held_as(key), frames)
+            if frames is None:
+                missing[key] = image
+            else:
+                found[key] = frames
+        for key, inputs in zip(missing, _one_ahead(self._processed, list(missing.values())), strict=True):
+            with torch.no_grad():
+                found[key] = self._encoded(inputs)
+            self.images.put(self._held_as(key), found[key])
+            if store is not None:
+                store.keep(key, found[key])
+        return found
 
-    def _encoded(self, image: ImageRef) -> tuple[EncodedFrame, ...]:
-        # One frame at a time: features must not depend on which images happen to come together.
+    def _held_as(self, content_key: str) -> str:
+        return f"{self._vision_epoch}:{content_key}"
+
+    def _processed(self, image: ImageRef) -> list[Any]:
+        """What the processor makes of an image, frame by frame."""
         pictures = open_image(image)
-        return tuple(self.family.encode(self.module, self.processor, picture, len(pictures)) for picture in pictures)
+        return [self.family.process(self.processor, picture, len(pictures)) for picture in pictures]
+
+    def _encoded(self, processed: Sequence[Any]) -> tuple[EncodedFrame, ...]:
+        # One frame at a time: features must not depend on which images happen to come together.
+        return tuple(self.family.encode(self.module, self.processor, inputs) for inputs in processed)
 
     def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
         """Positions in batches of similar length, the longest first: what does not fit fails at once."""
@@ -811,7 +839,10 @@ class HfModel:
         at_first = {name: batch.pop(name) for name in self.family.first_call_inputs & batch.keys()}
         with self._passing_rows(batch, rows), _given_at_first(self.module, at_first):
             ids_BT = self.module.generate(
-                **batch, generation_config=settings, logits_processor=LogitsProcessorList([*noise, *limits])
+                **batch,
+                cache=roomy_cache(self.module.config.get_text_config(decoder=True)),
+                generation_config=settings,
+                logits_processor=LogitsProcessorList([*noise, *limits]),
             )
         return [
             self.chat.written(ids, begun=row.begun, num_begun=row.num_begun)
@@ -839,6 +870,20 @@ class HfModel:
         return [
             ChainLimit(budgets, ending, lambda token: tokenizer.decode([token]).rstrip(" ").endswith(_STOPS), is_open)
         ]
+
+
+def _one_ahead(make: Callable[[_Item], _Made], items: Sequence[_Item]) -> Iterator[_Made]:
+    """``make`` of each item, in order; a thread is at work on the next one while the caller uses what it has."""
+    if len(items) < 2:
+        yield from map(make, items)
+        return
+    with ThreadPoolExecutor(1, thread_name_prefix="pictures") as pool:
+        waiting: deque[Future[_Made]] = deque()
+        for item in items:
+            waiting.append(pool.submit(make, item))
+            if len(waiting) == 2:
+                yield waiting.popleft().result()
+        yield waiting.popleft().result()
 
 
 def _prompt_tokens(batch: Mapping[str, torch.Tensor], rows: Sequence[TokenRow]) -> torch.Tensor:

@@ -105,14 +105,15 @@ class Family:
         mlp: The MLP of a text layer, from that layer.
         vision: The modules an image passes through before the text model; while these are unchanged, cached
             features hold.
-        encode: Features and placeholder of one frame, from the module, the processor, the picture, and the number of
-            frames of the image it is a part of.
+        encode: Features and placeholder of one frame, from the module, the processor, and what ``process`` returned.
         vision_layers: The list of layers of the vision tower; None where it has none.
         num_vision_layers: From the config, how many of these the model reads, from the first on; None: all.
         projector: What stands between tower and text model; None where it is no module of its own.
         positions: From the module, the tokens of a row and its frames, the position of each token on each axis
             (a row of the result for an axis); None: one axis, counted from 0.
         position_offset: What a plain forward pass counts positions from; a generation adds it itself.
+        process: What the processor makes of one picture, from the processor, the picture, and the number of frames of
+            the image it is a part of. Runs in a thread of its own while the tower is at work on another picture.
         load_processor: The checkpoint's own processor, from its folder or name and options such as a revision.
         lacks: What a model of this family does not offer, of what others do.
         layers_run: From the config, which of the text layers run for every prompt; None: all. No others are edited.
@@ -134,12 +135,13 @@ class Family:
     text_layers: str
     mlp: str
     vision: tuple[str, ...]
-    encode: Callable[[Any, Any, Image.Image, int], EncodedFrame]
+    encode: Callable[[Any, Any, Any], EncodedFrame]
     vision_layers: str | None = None
     num_vision_layers: Callable[[Any], int] | None = None
     projector: str | None = None
     positions: Callable[[Any, Sequence[int], Sequence[EncodedFrame]], torch.Tensor] | None = None
     position_offset: int = 0
+    process: Callable[[Any, Image.Image, int], Any] = field(default_factory=lambda: processed_image)
     load_processor: Callable[..., Any] = AutoProcessor.from_pretrained
     lacks: frozenset[Capability] = frozenset()
     layers_run: Callable[[Any], Sequence[int]] | None = None
@@ -177,7 +179,7 @@ def family_of(config: Any, source: str) -> Family:
     return family
 
 
-def processed_image(processor: Any, image: Image.Image, **options: Any) -> Any:
+def processed_image(processor: Any, image: Image.Image, num_frames: int = 1, **options: Any) -> Any:
     """What the checkpoint's own image processor makes of one picture, as tensors, a batch of one."""
     return processor.image_processor(images=[[image]], return_tensors="pt", **options)
 
@@ -196,18 +198,16 @@ def image_outputs(module: Any, inputs: Any, names: Sequence[str]) -> Any:
     return module.get_image_features(**given, return_dict=True)
 
 
-def stock_encode(*names: str, **options: Any) -> Callable[[Any, Any, Image.Image, int], EncodedFrame]:
+def stock_encode(*names: str) -> Callable[[Any, Any, Any], EncodedFrame]:
     """An ``encode`` for families where features and placeholder follow from the stock classes alone.
 
     A picture that was split comes back as several tiles; their tokens follow each other in the prompt.
 
     Args:
         names: Which of the image processor's results the tower is given.
-        options: For the image processor.
     """
 
-    def encode(module: Any, processor: Any, image: Image.Image, num_frames: int) -> EncodedFrame:
-        inputs = processed_image(processor, image, **options)
+    def encode(module: Any, processor: Any, inputs: Any) -> EncodedFrame:
         outputs = image_outputs(module, inputs, names)
         return EncodedFrame(torch.cat(list(outputs.pooler_output)), processor.replace_image_token(inputs, 0))
 

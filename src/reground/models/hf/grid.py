@@ -12,16 +12,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from PIL import Image
 
-from reground.models.hf.family import EncodedFrame, image_outputs, processed_image
+from reground.models.hf.family import EncodedFrame, image_outputs
 
 __all__ = ["encode_on_grid", "frame_on_grid", "limit_grid", "positions_on_grid"]
 
 
-def encode_on_grid(module: Any, processor: Any, image: Image.Image, num_frames: int) -> EncodedFrame:
+def encode_on_grid(module: Any, processor: Any, inputs: Any) -> EncodedFrame:
     """Features, placeholder and grid of one frame."""
-    inputs = processed_image(processor, image)
     return frame_on_grid(processor, inputs, image_outputs(module, inputs, ("pixel_values", "image_grid_thw")))
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from reground.models.hf.family import Family, stock_encode
+from functools import partial
+
+from reground.models.hf.family import Family, processed_image, stock_encode
 
 __all__ = ["FAMILY"]
 
@@ -11,7 +13,8 @@ FAMILY = Family(
     text_layers="model.text_model.layers",
     mlp="mlp",
     vision=("model.vision_model", "model.connector"),
-    encode=stock_encode("pixel_values", "pixel_attention_mask", return_row_col_info=True),
+    process=partial(processed_image, return_row_col_info=True),
+    encode=stock_encode("pixel_values", "pixel_attention_mask"),
     vision_layers="model.vision_model.encoder.layers",
     projector="model.connector",
 )

@@ -18,14 +18,22 @@ __all__ = ["FAMILY", "OnevisionProcessor"]
 OnevisionProcessor = image_only(LlavaOnevisionProcessor)
 
 
-def _encode(module: Any, processor: Any, image: Image.Image, num_frames: int) -> EncodedFrame:
+def _process(processor: Any, image: Image.Image, num_frames: int) -> Any:
     # One of several is prepared in another way than one alone, so it is shown in as large a company.
     inputs = processor.image_processor(images=[[image] * num_frames], return_tensors="pt")
     inputs["pixel_values"], inputs["image_sizes"] = inputs["pixel_values"][:1], inputs["image_sizes"][:1]
+    return inputs
+
+
+def _encode(module: Any, processor: Any, inputs: Any) -> EncodedFrame:
     outputs = image_outputs(module, inputs, ("pixel_values", "image_sizes", "batch_num_images"))
     return EncodedFrame(torch.cat(list(outputs.pooler_output)), processor.replace_image_token(inputs, 0))
 
 
 FAMILY = replace(
-    llava.FAMILY, name="llava_onevision", encode=_encode, load_processor=OnevisionProcessor.from_pretrained
+    llava.FAMILY,
+    name="llava_onevision",
+    process=_process,
+    encode=_encode,
+    load_processor=OnevisionProcessor.from_pretrained,
 )

@@ -17,21 +17,19 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from PIL import Image
 from transformers.models.mllama.processing_mllama import (
     convert_sparse_cross_attention_mask_to_dense,
     get_cross_attention_token_mask,
 )
 
-from reground.models.hf.family import EncodedFrame, Family, TokenRow, processed_image
+from reground.models.hf.family import EncodedFrame, Family, TokenRow
 
 __all__ = ["FAMILY"]
 
 _STATES, _NUM_TILES = "cross_attention_states", "num_tiles"
 
 
-def _encode(module: Any, processor: Any, image: Image.Image, num_frames: int) -> EncodedFrame:
-    inputs = processed_image(processor, image)
+def _encode(module: Any, processor: Any, inputs: Any) -> EncodedFrame:
     embedding = module.get_input_embeddings().weight
     inner = module.model
     states = inner.vision_model(

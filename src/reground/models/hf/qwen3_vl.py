@@ -14,12 +14,11 @@ from functools import partial
 from typing import Any
 
 import torch
-from PIL import Image
 from torch.nn import functional
 from transformers import Qwen3VLProcessor
 
 from reground.models.hf import qwen2_vl
-from reground.models.hf.family import EncodedFrame, TokenRow, image_outputs, processed_image
+from reground.models.hf.family import EncodedFrame, TokenRow, image_outputs
 from reground.models.hf.grid import frame_on_grid
 from reground.models.hf.image_only import image_only
 
@@ -31,8 +30,7 @@ Qwen3Processor = image_only(Qwen3VLProcessor)
 _ADDED = "added_features"
 
 
-def _encode(module: Any, processor: Any, image: Image.Image, num_frames: int) -> EncodedFrame:
-    inputs = processed_image(processor, image)
+def _encode(module: Any, processor: Any, inputs: Any) -> EncodedFrame:
     outputs = image_outputs(module, inputs, ("pixel_values", "image_grid_thw"))
     added_LTH = torch.stack([torch.cat(list(of_layer)) for of_layer in outputs.deepstack_features])
     return replace(frame_on_grid(processor, inputs, outputs), further={_ADDED: added_LTH})
