@@ -18,6 +18,7 @@ from reground.edits.records import ImageRef
 from reground.errors import CapabilityError, ImageError, InputError, ModelError
 from reground.models.base import Delimiters, Query
 from reground.models.hf.adapter import HfModel, _one_ahead, load_hf_model
+from reground.models.hf.checkpoint import keep_as_packed
 
 
 @pytest.fixture
@@ -306,3 +307,12 @@ def test_what_goes_wrong_with_a_picture_that_is_made_ready_is_said(checkpoint: P
     with pytest.raises(ImageError, match=r"bad\.png"):
         model.generate(queries, max_new_tokens=1)
     assert model.fingerprint(queries[:1])
+
+
+def test_packed_weights_are_not_packed_anew() -> None:
+    """On some processors 4-bit weights were another model once an editor had trained beside them."""
+    layers = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.Sequential(torch.nn.Linear(2, 2)))
+    layers[1][0].support_avx512bf16_for_cpu = True
+    keep_as_packed(layers)
+    assert layers[1][0].support_avx512bf16_for_cpu is False
+    assert not hasattr(layers[0], "support_avx512bf16_for_cpu")

@@ -56,6 +56,7 @@ from reground.models.hf.checkpoint import (
     check_finite,
     check_size,
     folder_revision,
+    keep_as_packed,
     parse_device,
     parse_dtype,
     placement,
@@ -177,6 +178,7 @@ def load_hf_model(
     if "device_map" not in options:
         module.to(wanted_device)
     align_memory(module)
+    keep_as_packed(module)
     module.requires_grad_(False).eval()
     if family.prepare is not None:
         family.prepare(module)

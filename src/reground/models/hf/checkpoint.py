@@ -25,6 +25,7 @@ __all__ = [
     "check_finite",
     "check_size",
     "folder_revision",
+    "keep_as_packed",
     "parse_device",
     "parse_dtype",
     "placement",
@@ -39,6 +40,9 @@ _SAMPLE_BYTES = 1 << 20
 
 #: How many times the parameters stored a config may call for; packed formats hold up to eight in one number.
 _MOST_PACKED = 16
+
+#: Says of a layer of bitsandbytes whether it may be packed in another way.
+_PACKS_ANEW = "support_avx512bf16_for_cpu"
 
 
 def resolve_source(path_or_name: str) -> tuple[str, Path | None]:
@@ -178,6 +182,18 @@ def align_memory(module: torch.nn.Module) -> None:
     for parameter in module.parameters():
         if parameter.device.type == "cpu" and parameter.is_floating_point():
             parameter.data = parameter.data.clone()
+
+
+def keep_as_packed(module: torch.nn.Module) -> None:
+    """Have weights that bitsandbytes packed into 4 bits stay as they were packed.
+
+    On a CPU that computes in ``bfloat16`` it packs them anew in the first pass without gradients, and back in the first
+    one with them, each time with loss: so a model was another one once an editor had trained beside it. It also takes
+    no layer there of fewer inputs than it packs at a time.
+    """
+    for part in module.modules():
+        if hasattr(part, _PACKS_ANEW):
+            setattr(part, _PACKS_ANEW, False)
 
 
 def folder_revision(folder: Path) -> str:
