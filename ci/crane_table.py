@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean, stdev
 
 from reground.evaluation.results import Score, Summary, read_summary
 
@@ -83,6 +84,30 @@ def table(
     if not intervals:
         lines += ["", f"The widest of the 95 % intervals is {widest:.3f} from end to end."]
     return lines
+
+
+def with_mean(lines: Sequence[str], summary: Summary, methods: Sequence[str]) -> list[str]:
+    """A table of these methods with one more column: the mean of their figures, and the standard deviation.
+
+    Seconds are left out: variants of one method find images encoded by another.
+
+    Raises:
+        SystemExit: The summary has fewer than two of them.
+    """
+    if len(set(methods) & set(summary.methods)) < 2:
+        raise SystemExit(f"a mean over {', '.join(methods)} was to be shown; the run has {', '.join(summary.methods)}.")
+    values: dict[tuple[str, str, str], list[float]] = {}
+    for score in summary.scores:
+        if score.method in methods and score.value is not None:
+            values.setdefault((score.metric, score.level, score.stratum), []).append(score.value)
+    key_of = {name: key for name, *key in FIGURES}
+    found = [f"{lines[0]} mean, sd |", f"{lines[1]}---|"]
+    for line in lines[2:]:
+        metric, level, stratum = key_of[line.split(" | ")[0].removeprefix("| ")]
+        if metric not in _IN_SECONDS:
+            known = values[metric, level, stratum]
+            found.append(f"{line} {fmean(known):.3f}, {stdev(known):.3f} |")
+    return found
 
 
 def _cell(score: Score | None, intervals: bool) -> str:

@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from crane_table import table
+from crane_table import table, with_mean
 from rich.console import Console
 
 from reground.evaluation.results import Score, Summary, read_summary
@@ -44,6 +44,12 @@ def as_figures(summary: Summary) -> str:
     return "\n".join(table([summary])) + "\n"
 
 
+def as_seeds(summary: Summary) -> str:
+    """The figures of each training with their intervals, and what they are on average."""
+    seeds = [method for method in summary.methods if method.startswith("seed-")]
+    return "\n".join(with_mean(table([summary]), summary, seeds)) + "\n"
+
+
 def as_bare_figures(summary: Summary) -> str:
     """The same without intervals: many methods stand beside each other."""
     return "\n".join(table([summary], intervals=False)) + "\n"
@@ -54,7 +60,7 @@ def as_curves(*summaries: Summary) -> str:
 
     Each summary is of one method on the same edits, beside the unedited model, which is shown once.
     """
-    first, *others = [(one.num_edits, one.strata) for one in summaries]
+    first, *others = [(one.num_edits, one.num_probes, one.strata) for one in summaries]
     if any(other != first for other in others):
         raise SystemExit(f"the runs {', '.join(one.run for one in summaries)} are of different edits.")
     methods = tuple(dict.fromkeys(method for summary in summaries for method in summary.methods))
@@ -86,6 +92,7 @@ PAGES: tuple[tuple[str, str, tuple[str, ...], Callable[..., str]], ...] = (
     ("docs/lifelong.md", "lifelong", tuple(f"lifelong/{method}" for method in _IN_CHAINS), as_curves),
     ("docs/lifelong.md", "lifelong-crane", ("lifelong/crane-prompt", "lifelong/crane"), as_curves),
     ("docs/methods/crane.md", "crane", ("crane",), as_figures),
+    ("docs/methods/crane.md", "crane-seeds", ("crane-seeds",), as_seeds),
     ("docs/methods/crane.md", "crane-ablations", ("crane-ablations",), as_bare_figures),
     ("docs/methods/crane.md", "crane-many", ("crane-many",), as_bare_figures),
     ("docs/methods/crane.md", "crane-splits", tuple(f"crane-splits/{split}" for split in _SPLITS), by_split),

@@ -38,7 +38,6 @@ from reground.methods.training_step import label_loss, num_completion_columns
 from reground.methods.upper_layers import recorded
 from reground.methods.wise import editor as wise
 from reground.models.base import Query
-from reground.models.hf import family
 from reground.models.hf.adapter import HfModel, prompt_tokens
 from reground.models.registry import load_model
 
@@ -97,7 +96,7 @@ def _compared(
                 return int(training["num_steps"]), float(training["last_loss"])
 
         ours = _best(apply, repeats)
-        with _whole_model_each_step(edit):
+        with _whole_model_each_step(model, edit):
             theirs = _best(apply, repeats)
         if ours["num_steps"] != theirs["num_steps"]:
             raise SystemExit(f"{name} took {ours['num_steps']:.0f} steps against {theirs['num_steps']:.0f}.")
@@ -133,7 +132,7 @@ def _best(apply: Callable[[], tuple[int, float]], repeats: int) -> dict[str, flo
 class WholeModel:
     """In the place of ``UpperLayers``: the tower and the whole text model at every call."""
 
-    picture: Any = None
+    processed: Any = None
 
     def __init__(
         self,
@@ -158,7 +157,7 @@ class WholeModel:
 
     def logits(self) -> torch.Tensor:
         with torch.no_grad():
-            self._model.family.encode(self._model.module, self._model.processor, self.picture, 1)
+            self._model.family.encode(self._model.module, self._model.processor, self.processed)
         inputs = {name: tensor for name, tensor in self._batch.items() if name != "labels"}
         with self._model.passing(self.prompt_BC):
             logits_BTV: torch.Tensor = self._model.module(**inputs, use_cache=False, return_dict=True).logits
@@ -194,26 +193,15 @@ RERUN: dict[int, Mapping[str, torch.Tensor]] = {}
 
 
 @contextmanager
-def _whole_model_each_step(edit: Edit) -> Iterator[None]:
+def _whole_model_each_step(model: HfModel, edit: Edit) -> Iterator[None]:
     assert edit.image is not None
     (picture,) = open_image(edit.image)
-    prepare = family.processed_image
-    held: list[Any] = []
-
-    def prepared_once(processor: Any, image: Any, **options: Any) -> Any:
-        if image is not picture:
-            return prepare(processor, image, **options)
-        if not held:
-            held.append(prepare(processor, image, **options))
-        return held[0]
-
     with (
         mock.patch("reground.methods.completion_training.UpperLayers", WholeModel),
         mock.patch("reground.methods.grace.editor.UpperLayers", WholeModel),
         mock.patch("reground.methods.wise.editor.UpperLayers", WholeModel),
         mock.patch("reground.methods.wise.editor._Place", WholePlace),
-        mock.patch.object(WholeModel, "picture", picture),
-        mock.patch.object(family, "processed_image", prepared_once),
+        mock.patch.object(WholeModel, "processed", model.family.process(model.processor, picture, 1)),
     ):
         yield
 

@@ -8,6 +8,7 @@ from reground.benchmarks.multimed import CHECKPOINTS, MultiMedBenchmark
 from reground.benchmarks.phantom import PhantomBenchmark
 from reground.edits.records import Edit, Probe
 from reground.errors import InputError
+from reground.evaluation.forgetting import ForceOrder
 from reground.evaluation.matching import matches
 from reground.phantom.language import Claim, chain_for_path
 from reground.phantom.render import uri_keys
@@ -193,3 +194,13 @@ def _asked(relation: str, record: Edit | Probe) -> tuple[str, ...]:
     keys = [uri_keys(frame) for frame in record.image.frames]
     about = {"modality": ("modality",), "place": ("place",), "change": ("size",)}.get(relation, ())
     return (relation, keys[0]["organ"], keys[0]["sign"], *(key[name] for key in keys for name in about))
+
+
+def test_no_edit_decides_a_probe_of_another(suite: MultiMedBenchmark, edits: tuple[Edit, ...]) -> None:
+    """The suite vouches for it, and a chain then does without the probes of edits that it asks nothing about."""
+    assert suite.keeps_apart()
+    probes = [probe for edit in edits for probe in suite.probes(edit)]
+    ids = [edit.id for edit in edits]
+    order = ForceOrder({edit.id: edit for edit in edits}, probes, [ids, ids[::-1]])
+    decided = [probe for probe in probes for way in (0, 1) if order.is_decided_by_another(probe, way, len(ids))]
+    assert not decided

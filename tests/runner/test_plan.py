@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from reground.benchmarks.files import FilesBenchmark
 from reground.edits.files import read_edits, read_probes, write_records
 from reground.edits.records import ImageRef
 from reground.errors import CapabilityError, ImageError, InputError, RecipeError, UnknownNameError
@@ -16,7 +17,7 @@ from reground.runner.journal import read_beliefs
 from reground.runner.plan import check_capabilities, load_workload, make_plan
 from reground.runner.recipe import Recipe
 from reground.runner.run import start_run
-from reground.runner.schedules import Lifelong
+from reground.runner.schedules import Lifelong, Sequential
 from reground.runner.trial import try_out
 
 
@@ -60,17 +61,42 @@ def test_a_plan_of_chains_counts_what_the_run_then_asks(world: Path, tmp_path: P
     assert plan.num_generations == num_asked + 4 * len(read_beliefs(tmp_path / "run"))
 
 
-def test_probes_that_no_chain_puts_are_not_written(world: Path, tmp_path: Path) -> None:
+class Apart(FilesBenchmark):
+    """A benchmark that vouches for its edits."""
+
+    def keeps_apart(self) -> bool:
+        return True
+
+
+def test_what_edits_in_force_decide_is_read_though_nothing_is_asked_about_them(world: Path, tmp_path: Path) -> None:
+    """A near probe asks what another edit, which no sample holds, has changed: it is not unchanged, nor should be."""
     schedule = Lifelong(checkpoints=(1,), sample=1, orders=1)
     chosen = recipe(world, "tell").model_copy(update={"schedule": schedule})
     workload = load_workload(chosen)
+    assert set(workload.probes) == {edit.id for edit in workload.edits}
+    summary = start_run(chosen, tmp_path / "run").summary
+    score = summary.find("independence_text", level="near", method="tell", checkpoint=3)
+    assert score is not None and score.value is None
+    assert "another edit in force decides the answer" in score.unscored_reasons
+
+
+def test_of_edits_that_are_kept_apart_no_probes_are_written_but_those_that_are_put(world: Path, tmp_path: Path) -> None:
+    schedule = Lifelong(checkpoints=(1,), sample=1, orders=1)
+    chosen = recipe(world, "tell").model_copy(update={"schedule": schedule})
+    workload = load_workload(chosen, Apart(world))
     (asked,) = workload.probes
-    assert len(workload.edits) == 3 and {probe.edit_id for probe in workload.asked} == {asked}
-    assert make_plan(chosen, workload).num_probes == len(workload.asked) == 4
-    start_run(chosen, tmp_path / "run")
-    assert tuple(read_probes(tmp_path / "run" / "probes.jsonl")) == workload.asked
+    assert len(workload.edits) == 3 and {probe.edit_id for probe in workload.held} == {asked}
+    assert make_plan(chosen, workload).num_probes == len(workload.held) == 4
+    start_run(chosen, tmp_path / "run", benchmark=Apart(world))
+    assert tuple(read_probes(tmp_path / "run" / "probes.jsonl")) == workload.held
     measured = try_out(chosen, workload, ["tell"], num_edits=2)
-    assert measured.steps["tell"], "a trial takes edits that are asked about"
+    assert measured.steps["tell"], "a trial takes edits whose probes are there"
+
+
+def test_a_schedule_that_asks_about_no_edit_is_refused(world: Path) -> None:
+    chosen = recipe(world, "tell").model_copy(update={"schedule": Sequential(gap=3, orders=1)})
+    with pytest.raises(InputError, match="asks about none of its 3 edits"):
+        load_workload(chosen)
 
 
 def test_a_limit_takes_a_sample_that_depends_on_the_seed_alone(world: Path) -> None:

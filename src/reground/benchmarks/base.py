@@ -7,7 +7,16 @@ from typing import Protocol, runtime_checkable
 
 from reground.edits.records import Edit, ImageRef, Probe, Record
 
-__all__ = ["Benchmark", "Card", "HasCompanions", "NeedsImages", "ShowsSubjects", "TagsEdits", "WritesChains"]
+__all__ = [
+    "Benchmark",
+    "Card",
+    "HasCompanions",
+    "KeepsApart",
+    "NeedsImages",
+    "ShowsSubjects",
+    "TagsEdits",
+    "WritesChains",
+]
 
 
 class Card(Record):
@@ -88,6 +97,19 @@ class HasCompanions(Protocol):
 
     def companions(self, edit: Edit) -> Sequence[Edit]:
         """Edits that are put in force before ``edit``, in the same step and in this order; often none."""
+        ...
+
+
+@runtime_checkable
+class KeepsApart(Protocol):
+    """A benchmark that may vouch that all of its edits can be in force at once."""
+
+    def keeps_apart(self) -> bool:
+        """Whether no edit ever decides what a probe of another brings.
+
+        A run can then do without the probes of edits that it puts in force and asks nothing about: they are read for
+        nothing but to find out whose answer counts.
+        """
         ...
 
 

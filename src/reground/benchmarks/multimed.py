@@ -121,6 +121,10 @@ class MultiMedBenchmark:
         """Every probe of an edit, in-scope probes first."""
         return tuple(_Prober(edit).all())
 
+    def keeps_apart(self) -> bool:
+        """They are: a finding takes what is new about it from one other, and locality asks about what no edit is of."""
+        return True
+
     def tags(self, edit: Edit, model: str) -> tuple[str, ...]:
         """Tier, format, number of frames and, for a built-in model, how often it met the finding in training."""
         assert edit.image is not None

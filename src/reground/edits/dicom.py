@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import logging
 import struct
-import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,6 +23,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from reground.edits.pixels import Numbers, as_bytes, stretched
+from reground.edits.quiet import warnings_kept_back
 from reground.errors import ImageError, MissingExtraError
 
 if TYPE_CHECKING:
@@ -130,8 +130,7 @@ def _kept_back() -> Iterator[None]:
     was_disabled = log.disabled
     log.disabled = True
     try:
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")
+        with warnings_kept_back(), np.errstate(all="ignore"):
             yield
     finally:
         log.disabled = was_disabled

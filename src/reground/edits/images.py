@@ -17,7 +17,6 @@ import os
 import re
 import struct
 import threading
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,10 +28,20 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from reground.edits.dicom import HEAD_BYTES, is_dicom, open_dicom
 from reground.edits.pixels import as_bytes, stretched
+from reground.edits.quiet import warnings_kept_back
 from reground.edits.records import ImageRef
 from reground.errors import ImageError, RegroundError
 
-__all__ = ["MAX_PIXELS", "find_file", "image_bytes", "image_key", "is_file_address", "open_image", "scaled_down"]
+__all__ = [
+    "MAX_PIXELS",
+    "find_file",
+    "image_bytes",
+    "image_key",
+    "is_file_address",
+    "open_frame",
+    "open_image",
+    "scaled_down",
+]
 
 #: A larger image is refused before it is decoded, unless ``REGROUND_MAX_PIXELS`` says otherwise: 64 megapixels are
 #: 192 MB of RGB.
@@ -95,6 +104,15 @@ def open_image(ref: ImageRef) -> list[Image.Image]:
         MissingExtraError: The image is DICOM, and ``pydicom`` is not installed.
     """
     return [_open_address(address, ref.folder) for address in ref.frames]
+
+
+def open_frame(ref: ImageRef, number: int) -> Image.Image:
+    """One of the frames that ``open_image`` opens, counted from 0.
+
+    Raises:
+        ImageError, MissingExtraError: See ``open_image``.
+    """
+    return _open_address(ref.frames[number], ref.folder)
 
 
 def scaled_down(image: Image.Image, max_pixels: int | None) -> Image.Image:
@@ -341,14 +359,12 @@ def _decode(file: io.BufferedReader | io.BytesIO, name: str, choice: _Choice, *,
             f"cannot open the image {name} with a window: it is not DICOM.", "#frame=N", "leave #window out."
         )
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with _read_header(file, name, limit) as image:
-                _turn_to(image, choice.frame, name)
-                _check_size(image, name, limit)
-                image.load()
-                # A new image, since the old one carries along what else the file says.
-                return Image.fromarray(np.asarray(_to_rgb(ImageOps.exif_transpose(image))))
+        with warnings_kept_back(), _read_header(file, name, limit) as image:
+            _turn_to(image, choice.frame, name)
+            _check_size(image, name, limit)
+            image.load()
+            # A new image, since the old one carries along what else the file says.
+            return Image.fromarray(np.asarray(_to_rgb(ImageOps.exif_transpose(image))))
     except _DECODE_ERRORS as error:
         what = "it is empty" if not head else str(error).rstrip(".") or type(error).__name__
         if isinstance(error, UnidentifiedImageError) and head:

@@ -185,7 +185,7 @@ class Summary(Record):
         methods: Methods in the order they ran.
         num_failed_steps: Steps that did not finish; their probes are unscored.
         num_edits: Edits asked about.
-        num_probes: Probes asked.
+        num_probes: Probes that the run held.
         strata: Edits per stratum, per model; empty where no beliefs were sampled.
         notes: What a reader of the numbers should know, in sentences.
         scores: The numbers.

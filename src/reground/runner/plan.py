@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from pydantic import Field
 
-from reground.benchmarks.base import Benchmark, Card, HasCompanions, NeedsImages, TagsEdits
+from reground.benchmarks.base import Benchmark, Card, HasCompanions, KeepsApart, NeedsImages, TagsEdits
 from reground.benchmarks.registry import is_folder_name, open_benchmark
 from reground.benchmarks.validation import find_image_defects
 from reground.edits.collection import collection_paused
@@ -24,6 +24,7 @@ __all__ = [
     "Plan",
     "Workload",
     "check_capabilities",
+    "depends_on_schedule",
     "load_workload",
     "make_plan",
     "num_distinct",
@@ -50,7 +51,8 @@ class Workload(Record):
     Attributes:
         card: The benchmark's card.
         edits: In the order of the run.
-        probes: By edit id, in the order they are asked, of the edits that are asked about.
+        probes: By edit id, in the order they are asked. Where the benchmark keeps its edits apart, those of edits that
+            are put in force and not asked about may be left out.
         tags: By edit id, the tags of edits that have any.
         companions: By edit id, what is put in force before it; edits without companions are left out.
     """
@@ -62,7 +64,7 @@ class Workload(Record):
     companions: Mapping[str, tuple[Edit, ...]] = Field(default_factory=dict)
 
     @property
-    def asked(self) -> tuple[Probe, ...]:
+    def held(self) -> tuple[Probe, ...]:
         """All probes, edit by edit."""
         return tuple(probe for edit in self.edits for probe in self.probes.get(edit.id, ()))
 
@@ -108,7 +110,7 @@ class Plan(Record):
         model: Name of the model.
         benchmark: Name and version of the benchmark.
         num_edits: Edits.
-        num_probes: Probes of the edits that are asked about.
+        num_probes: Probes that the run holds: all that are asked, and those of other edits by which rows are read.
         num_filter_generations: Questions of the zero-shot filter at most; with one, all other numbers are upper
             bounds too.
         num_reference_generations: Distinct questions to the unedited model, and sampled beliefs.
@@ -185,15 +187,14 @@ def _require_own_name(choice: MethodChoice) -> None:
 def load_workload(recipe: Recipe, benchmark: Benchmark | None = None) -> Workload:
     """The edits and probes of a run, every image opened once that a registered benchmark does not vouch for.
 
-    Probes are those of the edits that the schedule asks about. With a zero-shot filter, edits are the candidates: all
-    of the split, whatever the limit, and each with its probes.
+    With a zero-shot filter these are the candidates: all edits of the split, whatever the limit.
 
     Args:
         recipe: Names the benchmark, split, limit, seeds and schedule.
         benchmark: Stands in for the benchmark the recipe names.
 
     Raises:
-        InputError: The benchmark is defective, or there is nothing to do.
+        InputError: The benchmark is defective, or there is nothing to do: no edit, or none that is asked about.
         ImageError: An image file is missing or cannot be read.
     """
     choice = recipe.benchmark
@@ -206,8 +207,7 @@ def load_workload(recipe: Recipe, benchmark: Benchmark | None = None) -> Workloa
             ", ".join(benchmark.card().splits),
             "choose one with --set benchmark.split=NAME.",
         )
-    asked = edits if choice.zero_shot_filter else probed_edits(recipe.schedule, edits, recipe.seed)
-    probes = {edit.id: tuple(benchmark.probes(edit)) for edit in asked}
+    probes = {edit.id: tuple(benchmark.probes(edit)) for edit in _with_probes(recipe, benchmark, edits)}
     companions = _companions(benchmark, edits)
     refs = [edit.image for of_edit in ((edits,), companions.values()) for some in of_edit for edit in some]
     refs += [probe.image for of_edit in probes.values() for probe in of_edit]
@@ -219,6 +219,26 @@ def load_workload(recipe: Recipe, benchmark: Benchmark | None = None) -> Workloa
         raise error
     tags = {edit.id: benchmark.tags(edit, recipe.model) for edit in edits} if isinstance(benchmark, TagsEdits) else {}
     return Workload(card=benchmark.card(), edits=edits, probes=probes, tags=tags, companions=companions)
+
+
+def depends_on_schedule(recipe: Recipe, benchmark: Benchmark) -> bool:
+    """Whether which probes a run holds depends on its schedule and its seed."""
+    keeps_apart = isinstance(benchmark, KeepsApart) and benchmark.keeps_apart()
+    return keeps_apart and recipe.schedule != "single" and not recipe.benchmark.zero_shot_filter
+
+
+def _with_probes(recipe: Recipe, benchmark: Benchmark, edits: Sequence[Edit]) -> Sequence[Edit]:
+    """The edits whose probes a run holds."""
+    if recipe.schedule == "single" or recipe.benchmark.zero_shot_filter:
+        return edits
+    asked = probed_edits(recipe.schedule, edits, recipe.seed)
+    if not asked:
+        raise InputError(
+            f"the schedule of recipe {recipe.name!r} asks about none of its {len(edits)} edits.",
+            "more edits than the schedule's gap",
+            "raise benchmark.limit, or lower the gap with --set.",
+        )
+    return asked if depends_on_schedule(recipe, benchmark) else edits
 
 
 def _companions(benchmark: Benchmark, edits: Sequence[Edit]) -> dict[str, tuple[Edit, ...]]:
@@ -247,7 +267,7 @@ def make_plan(recipe: Recipe, workload: Workload) -> Plan:
         model=recipe.model,
         benchmark=f"{workload.card.name} {workload.card.version}",
         num_edits=len(workload.edits),
-        num_probes=len(workload.asked),
+        num_probes=len(workload.held),
         num_filter_generations=num_candidates,
         num_reference_generations=num_reference,
         methods=methods,

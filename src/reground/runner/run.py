@@ -15,7 +15,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from reground.benchmarks.base import Benchmark
-from reground.benchmarks.registry import absolute_name
+from reground.benchmarks.counted import Counts
+from reground.benchmarks.registry import absolute_name, open_benchmark
 from reground.edits.cache import max_bytes
 from reground.edits.files import write_atomically, write_records
 from reground.edits.records import Row, content_id
@@ -37,7 +38,7 @@ from reground.runner.manifest import (
     write_manifest,
 )
 from reground.runner.output_cache import LIMIT_VARIABLE
-from reground.runner.plan import Companion, Workload, check_capabilities, load_workload
+from reground.runner.plan import Companion, Workload, check_capabilities, depends_on_schedule, load_workload
 from reground.runner.recipe import Recipe
 from reground.runner.schedules import REFERENCE, chain_orders
 from reground.runner.units import steps_of, units_of
@@ -176,7 +177,7 @@ def continue_runs(
                 continue
             recipe = recipe.placed
             choice = (recipe.model, recipe.dtype, recipe.device)
-            data = content_id("w", recipe.model_dump(mode="json", include={"model", "benchmark", "schedule", "seed"}))
+            data = _data_of(recipe, benchmark)
             if data not in workloads:
                 workloads[data] = load_workload(recipe, benchmark)
             if choice not in loaded:
@@ -188,6 +189,13 @@ def continue_runs(
             held = [(runs[-1].job, loaded[choice])]
         loaded.clear()
         return _finish(runs, executor or InlineExecutor(), on_progress, held)
+
+
+def _data_of(recipe: Recipe, benchmark: Benchmark | None) -> str:
+    """Equal for recipes whose edits and probes are the same."""
+    opened = benchmark or open_benchmark(recipe.benchmark.name, recipe.benchmark.image_root)
+    fields = {"model", "benchmark", *(("schedule", "seed") if depends_on_schedule(recipe, opened) else ())}
+    return content_id("w", recipe.model_dump(mode="json", include=fields))
 
 
 def _require_same_recipe(folder: Path, recipe: Recipe) -> None:
@@ -266,7 +274,7 @@ def _begin(
         model.info,
         workload.card,
         num_edits=len(workload.edits),
-        num_probes=len(workload.asked),
+        num_probes=len(workload.held),
         benchmark_folder=None if is_given else absolute_name(recipe.benchmark.name),
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
         zero_shot=zero_shot,
@@ -298,9 +306,12 @@ def _reopened(folder: Path, benchmark: Benchmark | None, load: Callable[[], Mode
     manifest = read_manifest(folder)
     recipe = manifest.recipe
     choice = recipe.benchmark.model_copy(update={"name": manifest.benchmark_folder or recipe.benchmark.name})
+    benchmark = benchmark or open_benchmark(choice.name, choice.image_root)
     workload = load_workload(recipe.model_copy(update={"benchmark": choice}), benchmark)
-    if workload.card.checksum != manifest.card.checksum:
-        raise changed(folder, "data", manifest.card.checksum[:12], workload.card.checksum[:12])
+    # What a card is made from was counted when it was published, and may not be what is installed now.
+    checksum = benchmark.count().checksum if isinstance(benchmark, Counts) else workload.card.checksum
+    if checksum != manifest.card.checksum:
+        raise changed(folder, "data", manifest.card.checksum[:12], checksum[:12])
     if manifest.zero_shot is not None:
         workload = workload.only(manifest.zero_shot.edit_ids)
     with _about_files_of(folder), lock_directory(folder):
@@ -447,7 +458,7 @@ class _Run:
         ]
         if companions:
             write_records(self.folder / COMPANIONS_FILE, companions)
-        write_records(self.folder / PROBES_FILE, workload.asked)
+        write_records(self.folder / PROBES_FILE, workload.held)
         if workload.tags:
             write_atomically(self.folder / TAGS_FILE, json.dumps(workload.tags, indent=0) + "\n")
 
@@ -485,7 +496,7 @@ class _Run:
         recipe, workload = self._manifest.recipe, self._workload
         summary = summarise(
             workload.edits,
-            workload.asked,
+            workload.held,
             iterate_rows(self.folder),
             read_beliefs(self.folder),
             settings=recipe.protocol,

@@ -89,7 +89,7 @@ def try_out(
         model.info,
         tried.card,
         num_edits=len(tried.edits),
-        num_probes=len(tried.asked),
+        num_probes=len(tried.held),
         benchmark_folder=None,
         started_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )

@@ -316,3 +316,13 @@ def test_packed_weights_are_not_packed_anew() -> None:
     keep_as_packed(layers)
     assert layers[1][0].support_avx512bf16_for_cpu is False
     assert not hasattr(layers[0], "support_avx512bf16_for_cpu")
+
+
+@pytest.mark.parametrize("cache", ["static", "offloaded", "hybrid"])
+def test_a_checkpoint_that_names_a_cache_answers(checkpoint: Path, cache: str) -> None:
+    query = Query(question="which one?")
+    expected = load(checkpoint).generate([query], max_new_tokens=3)
+    model = load(checkpoint)
+    model.module.generation_config.cache_implementation = cache
+    model.module.generation_config.save_pretrained(checkpoint)
+    assert load(checkpoint).generate([query], max_new_tokens=3) == expected

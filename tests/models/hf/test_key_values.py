@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 from transformers import Gemma3TextConfig, Qwen2Config
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
-from reground.models.hf import key_values
 from reground.models.hf.key_values import RoomyLayer, roomy_cache
 
 
@@ -15,9 +13,8 @@ def states(num_tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
     return torch.randn(2, 3, num_tokens, 4), torch.randn(2, 3, num_tokens, 4)
 
 
-def test_what_is_held_is_what_the_stock_layer_holds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(key_values, "_ROOM", 2)
-    roomy, stock = RoomyLayer(), DynamicLayer()
+def test_what_is_held_is_what_the_stock_layer_holds() -> None:
+    roomy, stock = RoomyLayer(room=2), DynamicLayer()
     for num_tokens in (5, 1, 1, 1, 4, 1):
         new = states(num_tokens)
         found, expected = roomy.update(*new), stock.update(*new)
@@ -26,6 +23,10 @@ def test_what_is_held_is_what_the_stock_layer_holds(monkeypatch: pytest.MonkeyPa
         assert roomy.get_mask_sizes(1) == stock.get_mask_sizes(1)
     for layer in (roomy, stock):
         layer.crop(-3)
+    new = states(1)
+    assert torch.equal(roomy.update(*new)[0], stock.update(*new)[0])
+    for layer in (roomy, stock):
+        layer.reorder_cache(torch.tensor([1, 0]))
     new = states(1)
     assert torch.equal(roomy.update(*new)[0], stock.update(*new)[0])
     for layer in (roomy, stock):
@@ -43,7 +44,13 @@ def test_a_token_is_written_and_what_is_held_stays_where_it_is() -> None:
 
 
 def test_layers_that_forget_are_left_as_they_are() -> None:
-    full = roomy_cache(Qwen2Config(num_hidden_layers=2))
+    full = roomy_cache(Qwen2Config(num_hidden_layers=2), 9)
     assert [type(layer) for layer in full.layers] == [RoomyLayer, RoomyLayer]
     mixed = Gemma3TextConfig(num_hidden_layers=2, layer_types=["sliding_attention", "full_attention"], sliding_window=4)
-    assert [type(layer) for layer in roomy_cache(mixed).layers] == [DynamicSlidingWindowLayer, RoomyLayer]
+    assert [type(layer) for layer in roomy_cache(mixed, 9).layers] == [DynamicSlidingWindowLayer, RoomyLayer]
+
+
+def test_no_more_room_is_made_than_can_be_filled() -> None:
+    (layer,) = roomy_cache(Qwen2Config(num_hidden_layers=1), 3).layers
+    keys, _ = layer.update(*states(5))
+    assert keys.untyped_storage().nbytes() == 2 * 3 * (5 + 3) * 4 * 4

@@ -80,11 +80,12 @@ class CraneConfig(CranePromptConfig, TrainedConfig):
 
     Attributes:
         policy: Which of the shipped adapters: after supervised training (``sft``), after reinforcement as well
-            (``grpo``), or after reinforcement alone (``grpo-alone``); ``none``: the model as it is.
+            (``grpo``), or after reinforcement alone (``grpo-alone``); ``grpo-seed-2`` and ``grpo-seed-3`` were trained
+            as ``grpo`` was but for the seed; ``none``: the model as it is.
         artifact: Folder that ``reground train`` wrote; None: the adapter that ships with the package for the model.
     """
 
-    policy: Literal["grpo", "sft", "grpo-alone", "none"] = "grpo"
+    policy: Literal["grpo", "sft", "grpo-alone", "grpo-seed-2", "grpo-seed-3", "none"] = "grpo"
     artifact: str | None = None
 
     @model_validator(mode="after")

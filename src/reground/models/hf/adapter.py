@@ -35,7 +35,8 @@ from transformers import __version__ as transformers_version
 from transformers.utils import logging as progress
 
 from reground import __version__
-from reground.edits.images import image_key, open_image
+from reground.edits.images import image_key, open_frame
+from reground.edits.quiet import leave_filters_to_caller, warnings_kept_back
 from reground.edits.records import ImageRef
 from reground.errors import CapabilityError, InputError, ModelError, nearest
 from reground.models.base import (
@@ -179,6 +180,7 @@ def load_hf_model(
         module.to(wanted_device)
     align_memory(module)
     keep_as_packed(module)
+    module.generation_config.cache_implementation = None  # a generation here brings its own
     module.requires_grad_(False).eval()
     if family.prepare is not None:
         family.prepare(module)
@@ -665,8 +667,7 @@ class HfModel:
     def _prompt_rows(self, queries: Sequence[Query], *, is_live: bool = False) -> list[TokenRow]:
         keys = ["" if query.image is None else image_key(query.image) for query in queries]
         if is_live:
-            pictures = _one_ahead(self._processed, [query.image for query in queries if query.image is not None])
-            encoded = (self._encoded(inputs) for inputs in pictures)
+            encoded = self._encoded([query.image for query in queries if query.image is not None])
             frames = [next(encoded) if key else () for key in keys]
         else:
             frames_of = self._frames(
@@ -731,9 +732,10 @@ class HfModel:
                 missing[key] = image
             else:
                 found[key] = frames
-        for key, inputs in zip(missing, _one_ahead(self._processed, list(missing.values())), strict=True):
+        encoded = self._encoded(list(missing.values()))
+        for key in missing:
             with torch.no_grad():
-                found[key] = self._encoded(inputs)
+                found[key] = next(encoded)
             self.images.put(self._held_as(key), found[key])
             if store is not None:
                 store.keep(key, found[key])
@@ -742,14 +744,16 @@ class HfModel:
     def _held_as(self, content_key: str) -> str:
         return f"{self._vision_epoch}:{content_key}"
 
-    def _processed(self, image: ImageRef) -> list[Any]:
-        """What the processor makes of an image, frame by frame."""
-        pictures = open_image(image)
-        return [self.family.process(self.processor, picture, len(pictures)) for picture in pictures]
+    def _encoded(self, images: Sequence[ImageRef]) -> Iterator[tuple[EncodedFrame, ...]]:
+        """The frames of each image, encoded when they are asked for."""
+        places = [(image, number) for image in images for number in range(len(image.frames))]
+        processed = _one_ahead(lambda place: self._processed(*place), places)
+        for image in images:
+            # One frame at a time: features must not depend on which images happen to come together.
+            yield tuple(self.family.encode(self.module, self.processor, next(processed)) for _ in image.frames)
 
-    def _encoded(self, processed: Sequence[Any]) -> tuple[EncodedFrame, ...]:
-        # One frame at a time: features must not depend on which images happen to come together.
-        return tuple(self.family.encode(self.module, self.processor, inputs) for inputs in processed)
+    def _processed(self, image: ImageRef, number: int) -> Any:
+        return self.family.process(self.processor, open_frame(image, number), len(image.frames))
 
     def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
         """Positions in batches of similar length, the longest first: what does not fit fails at once."""
@@ -842,7 +846,7 @@ class HfModel:
         with self._passing_rows(batch, rows), _given_at_first(self.module, at_first):
             ids_BT = self.module.generate(
                 **batch,
-                cache=roomy_cache(self.module.config.get_text_config(decoder=True)),
+                cache=roomy_cache(self.module.config.get_text_config(decoder=True), max_new_tokens),
                 generation_config=settings,
                 logits_processor=LogitsProcessorList([*noise, *limits]),
             )
@@ -879,7 +883,7 @@ def _one_ahead(make: Callable[[_Item], _Made], items: Sequence[_Item]) -> Iterat
     if len(items) < 2:
         yield from map(make, items)
         return
-    with ThreadPoolExecutor(1, thread_name_prefix="pictures") as pool:
+    with warnings_kept_back(), ThreadPoolExecutor(1, "pictures", initializer=leave_filters_to_caller) as pool:
         waiting: deque[Future[_Made]] = deque()
         for item in items:
             waiting.append(pool.submit(make, item))

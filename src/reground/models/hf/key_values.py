@@ -17,15 +17,24 @@ from transformers.cache_utils import DynamicLayer
 
 __all__ = ["RoomyLayer", "roomy_cache"]
 
-#: Tokens that room is made for at a time.
+#: Tokens that room is made for at a time, at most.
 _ROOM = 128
 
 
 class RoomyLayer(DynamicLayer):  # type: ignore[misc]
-    """A layer's keys and values (BGTD), the beginning of a larger tensor."""
+    """A layer's keys and values (BGTD), the beginning of a larger tensor.
+
+    Args:
+        room: Tokens that room is made for at a time.
+    """
 
     keys: torch.Tensor
     values: torch.Tensor
+
+    def __init__(self, room: int = _ROOM) -> None:
+        super().__init__()
+        self._room = room
+        self._roomy: list[torch.Tensor] = []
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
@@ -33,11 +42,11 @@ class RoomyLayer(DynamicLayer):  # type: ignore[misc]
         """Write those of new tokens behind what is held; all that is held then."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-            self._roomy: list[torch.Tensor] = []
         held = self.get_seq_length()
         length = held + key_states.shape[-2]
-        if not held or length > self._roomy[0].shape[-2]:
-            self._roomy = [_with_room(states, length + _ROOM) for states in (key_states, value_states)]
+        # What is held may have been replaced, by a choice among rows for example.
+        if not held or self.keys.data_ptr() != self._roomy[0].data_ptr() or length > self._roomy[0].shape[-2]:
+            self._roomy = [_with_room(states, length + self._room) for states in (key_states, value_states)]
             for roomy, states in zip(self._roomy, (self.keys, self.values), strict=True):
                 if held:
                     roomy[..., :held, :] = states
@@ -51,12 +60,14 @@ def _with_room(states: torch.Tensor, length: int) -> torch.Tensor:
     return states.new_empty((*states.shape[:-2], length, states.shape[-1]))
 
 
-def roomy_cache(config: Any) -> DynamicCache:
+def roomy_cache(config: Any, num_tokens: int) -> DynamicCache:
     """What a generation would make for itself, with room wherever a layer keeps all of its tokens.
 
     Args:
         config: The text model's.
+        num_tokens: How many will be written at most.
     """
     cache = DynamicCache(config=config)
-    cache.layers = [RoomyLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers]
+    room = min(_ROOM, num_tokens)
+    cache.layers = [RoomyLayer(room) if type(layer) is DynamicLayer else layer for layer in cache.layers]
     return cache

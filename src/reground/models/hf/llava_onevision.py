@@ -21,7 +21,9 @@ OnevisionProcessor = image_only(LlavaOnevisionProcessor)
 def _process(processor: Any, image: Image.Image, num_frames: int) -> Any:
     # One of several is prepared in another way than one alone, so it is shown in as large a company.
     inputs = processor.image_processor(images=[[image] * num_frames], return_tensors="pt")
-    inputs["pixel_values"], inputs["image_sizes"] = inputs["pixel_values"][:1], inputs["image_sizes"][:1]
+    # Copied, so that what was made of the company is let go.
+    inputs["pixel_values"] = inputs["pixel_values"][:1].clone()
+    inputs["image_sizes"] = inputs["image_sizes"][:1]
     return inputs
 
 
