@@ -6,6 +6,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -166,6 +167,7 @@ def test_prompts_and_targets_are_asked_for_once(model: EndpointModel, load: Load
 
 
 def test_many_are_under_way_at_a_time(load: Load, scorer: PromptScorer, server: FaultServer) -> None:
+    server.answer = lambda request: replace(scorer(request), wait_s=0.1)
     load(SCORES + "&concurrency=3").score([WHICH] * 6, [f"liver {number}" for number in range(6)])
     assert 1 < server.most_at_once <= 3
 
