@@ -92,6 +92,7 @@ PAGES: tuple[tuple[str, str, tuple[str, ...], Callable[..., str]], ...] = (
     ("docs/lifelong.md", "lifelong", tuple(f"lifelong/{method}" for method in _IN_CHAINS), as_curves),
     ("docs/lifelong.md", "lifelong-crane", ("lifelong/crane-prompt", "lifelong/crane"), as_curves),
     ("docs/methods/crane.md", "crane", ("crane",), as_figures),
+    ("docs/methods/crane.md", "crane-seeds", ("crane-seeds",), as_seeds),
     ("docs/methods/crane.md", "crane-ablations", ("crane-ablations",), as_bare_figures),
     ("docs/methods/crane.md", "crane-many", ("crane-many",), as_bare_figures),
     ("docs/methods/crane.md", "crane-splits", tuple(f"crane-splits/{split}" for split in _SPLITS), by_split),
