@@ -46,7 +46,12 @@ FIGURES: tuple[tuple[str, str, str, str], ...] = (
 
 
 def table(
-    summaries: Sequence[Summary], methods: Sequence[str] = (), *, intervals: bool = True, names: Sequence[str] = ()
+    summaries: Sequence[Summary],
+    methods: Sequence[str] = (),
+    *,
+    intervals: bool = True,
+    names: Sequence[str] = (),
+    mean_of: Sequence[str] = (),
 ) -> list[str]:
     """Lines of a Markdown table: a row a figure, a column a method of a summary.
 
@@ -56,6 +61,8 @@ def table(
         intervals: Whether each figure's interval and number stand beside it; else one sentence below the table tells
             how wide the widest is. Seconds are left out then: variants of one method find images encoded by another.
         names: One for each summary, which stands before its methods; none: a method's name is enough.
+        mean_of: Columns whose mean and standard deviation stand in one more; none: there is no such column. Seconds are
+            left out then too.
 
     Raises:
         SystemExit: No summary has a method of that name.
@@ -70,44 +77,24 @@ def table(
         for method in methods or summary.methods
         if method in summary.methods
     ]
-    lines = ["| | " + " | ".join(method for method, _ in columns) + " |", "|---" * (len(columns) + 1) + "|"]
+    heads = [title for title, _ in columns] + (["mean, sd"] if mean_of else [])
+    lines = ["| | " + " | ".join(heads) + " |", "|---" * (len(heads) + 1) + "|"]
     widest = 0.0
     for name, metric, level, stratum in FIGURES:
-        if metric in _IN_SECONDS and not intervals:
+        if metric in _IN_SECONDS and (mean_of or not intervals):
             continue
         scores = [scores.get((metric, level, stratum)) for _, scores in columns]
         if any(score is not None and score.value is not None for score in scores):
-            lines.append(f"| {name} | " + " | ".join(_cell(score, intervals) for score in scores) + " |")
+            cells = [_cell(score, intervals) for score in scores]
+            if mean_of:
+                cells.append(_mean_cell([s for (title, _), s in zip(columns, scores, strict=True) if title in mean_of]))
+            lines.append(f"| {name} | " + " | ".join(cells) + " |")
         for score in scores:
             if score is not None and score.low is not None and score.high is not None:
                 widest = max(widest, score.high - score.low)
     if not intervals:
         lines += ["", f"The widest of the 95 % intervals is {widest:.3f} from end to end."]
     return lines
-
-
-def with_mean(lines: Sequence[str], summary: Summary, methods: Sequence[str]) -> list[str]:
-    """A table of these methods with one more column: the mean of their figures, and the standard deviation.
-
-    Seconds are left out: variants of one method find images encoded by another.
-
-    Raises:
-        SystemExit: The summary has fewer than two of them.
-    """
-    if len(set(methods) & set(summary.methods)) < 2:
-        raise SystemExit(f"a mean over {', '.join(methods)} was to be shown; the run has {', '.join(summary.methods)}.")
-    values: dict[tuple[str, str, str], list[float]] = {}
-    for score in summary.scores:
-        if score.method in methods and score.value is not None:
-            values.setdefault((score.metric, score.level, score.stratum), []).append(score.value)
-    key_of = {name: key for name, *key in FIGURES}
-    found = [f"{lines[0]} mean, sd |", f"{lines[1]}---|"]
-    for line in lines[2:]:
-        metric, level, stratum = key_of[line.split(" | ")[0].removeprefix("| ")]
-        if metric not in _IN_SECONDS:
-            known = values[metric, level, stratum]
-            found.append(f"{line} {fmean(known):.3f}, {stdev(known):.3f} |")
-    return found
 
 
 def _cell(score: Score | None, intervals: bool) -> str:
@@ -119,6 +106,11 @@ def _cell(score: Score | None, intervals: bool) -> str:
     interval = "" if score.low is None or score.high is None else f" ({score.low:.3f} to {score.high:.3f})"
     unscored = f", {score.num_unscored} unscored" if score.num_unscored else ""
     return f"{figure}{interval}, n {score.n}{unscored}"
+
+
+def _mean_cell(scores: Sequence[Score | None]) -> str:
+    known = [score.value for score in scores if score is not None and score.value is not None]
+    return f"{fmean(known):.3f}, {stdev(known):.3f}" if len(known) > 1 else "-"
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from crane_table import table, with_mean
+from crane_table import table
 from rich.console import Console
 
 from reground.evaluation.results import Score, Summary, read_summary
@@ -47,7 +47,7 @@ def as_figures(summary: Summary) -> str:
 def as_seeds(summary: Summary) -> str:
     """The figures of each training with their intervals, and what they are on average."""
     seeds = [method for method in summary.methods if method.startswith("seed-")]
-    return "\n".join(with_mean(table([summary]), summary, seeds)) + "\n"
+    return "\n".join(table([summary], mean_of=seeds)) + "\n"
 
 
 def as_bare_figures(summary: Summary) -> str:

@@ -28,17 +28,13 @@ class ReasonEditBenchmark:
 
     def card(self) -> Card:
         """Counts by split; the checksum covers every edit, companion and probe of all splits."""
-        found = counted("reasonedit")
         return Card(
             name="reasonedit",
             version="1",
             summary="ReasonEdit suite on the built-in clinic: all levels, hops with the edit at every place, controls.",
             source="Reground, rendered from addresses; far images from easy-VQA (Zhou, 2019, MIT licence)",
             licence="Apache-2.0",
-            checksum=found.checksum,
             splits=SPLITS,
-            counts=found.counts,
-            levels=found.levels,
             known_defects=(
                 "Names are invented and images are drawn: a method's rank here need not be its rank on clinical "
                 "images.",
@@ -50,6 +46,7 @@ class ReasonEditBenchmark:
                 "Late facts have few held-out subjects (4 capitals, 4 tests): hops that end an edit there repeat them.",
                 "A name has one spelling; only plurals and a spelling of one department are aliases.",
             ),
+            **counted("reasonedit").model_dump(),
         )
 
     def edits(self, split: str, limit: int | None = None, seed: int = 0) -> Sequence[Edit]:

@@ -229,7 +229,7 @@ def depends_on_schedule(recipe: Recipe, benchmark: Benchmark) -> bool:
 
 def _with_probes(recipe: Recipe, benchmark: Benchmark, edits: Sequence[Edit]) -> Sequence[Edit]:
     """The edits whose probes a run holds."""
-    if recipe.schedule == "single" or recipe.benchmark.zero_shot_filter:
+    if recipe.benchmark.zero_shot_filter:  # which of them are left is not known yet
         return edits
     asked = probed_edits(recipe.schedule, edits, recipe.seed)
     if not asked:

@@ -167,6 +167,7 @@ def continue_runs(
         else:
             check_capabilities(recipe)
     loaded: dict[tuple[str | None, ...], Model] = {}
+    opened: dict[tuple[str, str | None], Benchmark] = {}
     workloads: dict[str, Workload] = {}
     held: list[tuple[Job, Model]] = []
     with ExitStack() as stack:
@@ -177,9 +178,12 @@ def continue_runs(
                 continue
             recipe = recipe.placed
             choice = (recipe.model, recipe.dtype, recipe.device)
-            data = _data_of(recipe, benchmark)
+            source = recipe.benchmark.name, recipe.benchmark.image_root
+            if source not in opened:
+                opened[source] = benchmark or open_benchmark(*source)
+            data = _data_of(recipe, opened[source])
             if data not in workloads:
-                workloads[data] = load_workload(recipe, benchmark)
+                workloads[data] = load_workload(recipe, opened[source])
             if choice not in loaded:
                 held.clear()
                 loaded.clear()  # one model at a time
@@ -191,10 +195,9 @@ def continue_runs(
         return _finish(runs, executor or InlineExecutor(), on_progress, held)
 
 
-def _data_of(recipe: Recipe, benchmark: Benchmark | None) -> str:
+def _data_of(recipe: Recipe, benchmark: Benchmark) -> str:
     """Equal for recipes whose edits and probes are the same."""
-    opened = benchmark or open_benchmark(recipe.benchmark.name, recipe.benchmark.image_root)
-    fields = {"model", "benchmark", *(("schedule", "seed") if depends_on_schedule(recipe, opened) else ())}
+    fields = {"model", "benchmark", *(("schedule", "seed") if depends_on_schedule(recipe, benchmark) else ())}
     return content_id("w", recipe.model_dump(mode="json", include=fields))
 
 

@@ -50,6 +50,11 @@ FAMILIES: dict[str, str] = {
 }
 
 
+def processed_image(processor: Any, image: Image.Image, num_frames: int = 1, **options: Any) -> Any:
+    """What the checkpoint's own image processor makes of one picture, as tensors, a batch of one."""
+    return processor.image_processor(images=[[image]], return_tensors="pt", **options)
+
+
 @dataclass(frozen=True)
 class EncodedFrame:
     """One frame as the text model receives it.
@@ -141,7 +146,7 @@ class Family:
     projector: str | None = None
     positions: Callable[[Any, Sequence[int], Sequence[EncodedFrame]], torch.Tensor] | None = None
     position_offset: int = 0
-    process: Callable[[Any, Image.Image, int], Any] = field(default_factory=lambda: processed_image)
+    process: Callable[[Any, Image.Image, int], Any] = processed_image
     load_processor: Callable[..., Any] = AutoProcessor.from_pretrained
     lacks: frozenset[Capability] = frozenset()
     layers_run: Callable[[Any], Sequence[int]] | None = None
@@ -177,11 +182,6 @@ def family_of(config: Any, source: str) -> Family:
     module, _, attribute = FAMILIES[class_name].partition(":")
     family: Family = getattr(importlib.import_module(module), attribute)
     return family
-
-
-def processed_image(processor: Any, image: Image.Image, num_frames: int = 1, **options: Any) -> Any:
-    """What the checkpoint's own image processor makes of one picture, as tensors, a batch of one."""
-    return processor.image_processor(images=[[image]], return_tensors="pt", **options)
 
 
 def image_outputs(module: Any, inputs: Any, names: Sequence[str]) -> Any:
