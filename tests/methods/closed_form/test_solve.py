@@ -5,7 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
-from reground.methods.closed_form.solve import Spared, free_directions, rank_one_direction
+from reground.methods.closed_form.solve import (
+    Inverse,
+    batch_directions,
+    jittered_factor,
+    rank_one_direction,
+    sparing,
+)
 
 pytestmark = pytest.mark.reference
 
@@ -21,12 +27,24 @@ def normal(random: torch.Generator, *shape: int) -> torch.Tensor:
     return torch.randn(*shape, generator=random, dtype=torch.float64)
 
 
+def inverse_of(weight_II: torch.Tensor) -> Inverse:
+    return lambda keys_IN: torch.linalg.solve(weight_II, keys_IN)
+
+
+def along(free_IF: torch.Tensor, ridge: float) -> Inverse:
+    return lambda keys_IN: free_IF @ (free_IF.T @ keys_IN) / ridge
+
+
+def update(spared: Inverse, keys_IN: torch.Tensor, residuals_ON: torch.Tensor) -> torch.Tensor:
+    return residuals_ON @ batch_directions(spared, keys_IN).T
+
+
 def test_a_rank_one_update_is_the_least_disturbing_one_that_sets_the_value(random: torch.Generator) -> None:
     """Row by row: minimise d^T C d subject to d^T k = shift, by its Karush-Kuhn-Tucker system."""
     corpus_NI = normal(random, 40, NUM_INPUTS)
     moment_II = corpus_NI.T @ corpus_NI / len(corpus_NI)
     key_I, shift_O = normal(random, NUM_INPUTS), normal(random, NUM_OUTPUTS)
-    update_OI = torch.outer(shift_O, rank_one_direction(moment_II, key_I, key_I))
+    update_OI = torch.outer(shift_O, rank_one_direction(inverse_of(moment_II), key_I, key_I))
 
     system = torch.zeros(NUM_INPUTS + 1, NUM_INPUTS + 1, dtype=torch.float64)
     system[:-1, :-1] = 2 * moment_II
@@ -42,14 +60,16 @@ def test_the_written_key_gets_the_whole_shift_though_the_direction_is_a_mean(ran
     moment_II = torch.eye(NUM_INPUTS, dtype=torch.float64)
     key_I, shift_O = normal(random, NUM_INPUTS), normal(random, NUM_OUTPUTS)
     mean_key_I = key_I + 0.3 * normal(random, NUM_INPUTS)
-    update_OI = torch.outer(shift_O, rank_one_direction(moment_II, mean_key_I, key_I))
+    update_OI = torch.outer(shift_O, rank_one_direction(inverse_of(moment_II), mean_key_I, key_I))
     torch.testing.assert_close(update_OI @ key_I, shift_O)
     assert torch.linalg.matrix_rank(update_OI) == 1
 
 
 def test_a_corpus_of_too_few_tokens_can_still_be_inverted(random: torch.Generator) -> None:
     one_I, key_I = normal(random, NUM_INPUTS), normal(random, NUM_INPUTS)
-    update_OI = torch.ones(NUM_OUTPUTS, 1).double() * rank_one_direction(torch.outer(one_I, one_I), key_I, key_I)
+    factor_II = jittered_factor(torch.outer(one_I, one_I))
+    direction_I = rank_one_direction(lambda keys_IN: torch.cholesky_solve(keys_IN, factor_II), key_I, key_I)
+    update_OI = torch.ones(NUM_OUTPUTS, 1).double() * direction_I
     torch.testing.assert_close(update_OI @ key_I, torch.ones(NUM_OUTPUTS, dtype=torch.float64))
     assert (update_OI @ one_I).abs().max() < 1e-4, "the one key of the corpus is spared"
 
@@ -59,7 +79,7 @@ def test_many_values_move_as_the_normal_equations_say(random: torch.Generator) -
     corpus_NI = normal(random, 40, NUM_INPUTS)
     weight_II = 3.0 * corpus_NI.T @ corpus_NI / len(corpus_NI)
     keys_IN, residuals_ON = normal(random, NUM_INPUTS, 3), normal(random, NUM_OUTPUTS, 3)
-    update_OI = Spared(weight_II).update(keys_IN, residuals_ON)
+    update_OI = update(inverse_of(weight_II), keys_IN, residuals_ON)
 
     rows = torch.cat([keys_IN.T, torch.linalg.cholesky(weight_II).T])
     wanted = torch.cat([residuals_ON.T, torch.zeros(NUM_INPUTS, NUM_OUTPUTS, dtype=torch.float64)])
@@ -69,7 +89,7 @@ def test_many_values_move_as_the_normal_equations_say(random: torch.Generator) -
 
 def test_with_a_light_corpus_the_values_move_all_the_way(random: torch.Generator) -> None:
     keys_IN, residuals_ON = normal(random, NUM_INPUTS, 3), normal(random, NUM_OUTPUTS, 3)
-    update_OI = Spared(1e-9 * torch.eye(NUM_INPUTS, dtype=torch.float64)).update(keys_IN, residuals_ON)
+    update_OI = update(inverse_of(1e-9 * torch.eye(NUM_INPUTS, dtype=torch.float64)), keys_IN, residuals_ON)
     torch.testing.assert_close(update_OI @ keys_IN, residuals_ON, rtol=1e-4, atol=1e-4)
 
 
@@ -78,9 +98,9 @@ def test_the_update_of_a_single_edit_lies_along_its_direction(random: torch.Gene
     key_I, residual_O = normal(random, NUM_INPUTS), normal(random, NUM_OUTPUTS)
     free_IF = torch.linalg.qr(normal(random, NUM_INPUTS, 4)).Q
     moment_II = corpus_NI.T @ corpus_NI
-    for spared in (Spared(moment_II), Spared(free_IF.T @ moment_II @ free_IF, free_IF)):
-        direction_I = spared.direction(key_I, key_I)
-        update_OI = spared.update(key_I[:, None], residual_O[:, None])
+    for spared in (inverse_of(moment_II), sparing(along(free_IF, 2.0), corpus_NI.T)):
+        direction_I = rank_one_direction(spared, key_I, key_I)
+        update_OI = update(spared, key_I[:, None], residual_O[:, None])
         assert float(direction_I @ key_I) == pytest.approx(1.0)
         written = float((update_OI @ key_I) @ residual_O / (residual_O @ residual_O))
         assert 0 < written < 1, "what is spared holds the edit back"
@@ -91,12 +111,10 @@ def test_an_update_along_free_directions_is_that_of_the_paper_and_leaves_the_cor
     random: torch.Generator,
 ) -> None:
     corpus_NI = normal(random, 40, 3) @ normal(random, 3, NUM_INPUTS)
-    free_IF = free_directions(*torch.linalg.eigh(corpus_NI.T @ corpus_NI / len(corpus_NI)), 1e-6)
-    assert free_IF.shape == (NUM_INPUTS, NUM_INPUTS - 3)
+    free_IF = torch.linalg.eigh(corpus_NI.T @ corpus_NI).eigenvectors[:, : NUM_INPUTS - 3]
     keys_IN, residuals_ON, past_IP = (normal(random, rows, 2) for rows in (NUM_INPUTS, NUM_OUTPUTS, NUM_INPUTS))
     ridge, projector_II = 0.3, free_IF @ free_IF.T
-    eye_FF, past_FP = torch.eye(free_IF.shape[1], dtype=torch.float64), free_IF.T @ past_IP
-    update_OI = Spared(past_FP @ past_FP.T + ridge * eye_FF, free_IF).update(keys_IN, residuals_ON)
+    update_OI = update(sparing(along(free_IF, ridge), past_IP), keys_IN, residuals_ON)
 
     eye_II = torch.eye(NUM_INPUTS, dtype=torch.float64)
     system_II = (past_IP @ past_IP.T + keys_IN @ keys_IN.T) @ projector_II + ridge * eye_II
@@ -107,8 +125,15 @@ def test_an_update_along_free_directions_is_that_of_the_paper_and_leaves_the_cor
 
 def test_keys_of_earlier_edits_are_spared_where_there_is_room(random: torch.Generator) -> None:
     keys_IN, residuals_ON, past_IP = (normal(random, rows, 2) for rows in (NUM_INPUTS, NUM_OUTPUTS, NUM_INPUTS))
-    ridge_II = 1e-7 * torch.eye(NUM_INPUTS, dtype=torch.float64)
-    update_OI = Spared(past_IP @ past_IP.T + ridge_II).update(keys_IN, residuals_ON)
-    assert (update_OI @ past_IP).norm() < 0.01 * (Spared(ridge_II).update(keys_IN, residuals_ON) @ past_IP).norm()
-    with_past_OI = Spared(1e4 * past_IP @ past_IP.T + ridge_II).update(keys_IN, residuals_ON)
+    light = inverse_of(1e-7 * torch.eye(NUM_INPUTS, dtype=torch.float64))
+    update_OI = update(sparing(light, past_IP), keys_IN, residuals_ON)
+    assert (update_OI @ past_IP).norm() < 0.01 * (update(light, keys_IN, residuals_ON) @ past_IP).norm()
+    with_past_OI = update(sparing(light, 100 * past_IP), keys_IN, residuals_ON)
     assert (with_past_OI @ past_IP).abs().max() < 1e-3
+
+
+def test_sparing_keys_is_adding_them_to_what_is_spared(random: torch.Generator) -> None:
+    corpus_NI, past_IP, keys_IN = (normal(random, *shape) for shape in ((40, NUM_INPUTS), (NUM_INPUTS, 3), (NUM_INPUTS, 2)))
+    moment_II = corpus_NI.T @ corpus_NI
+    spared = sparing(inverse_of(moment_II), past_IP)
+    torch.testing.assert_close(spared(keys_IN), torch.linalg.solve(moment_II + past_IP @ past_IP.T, keys_IN))

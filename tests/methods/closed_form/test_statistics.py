@@ -14,8 +14,6 @@ from reground.methods.closed_form.statistics import KeyStatistics
 from reground.methods.registry import create_editor
 from reground.models.hf.adapter import HfModel
 
-CPU = torch.device("cpu")
-
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -56,7 +54,7 @@ def test_the_moment_is_the_mean_over_all_tokens_and_no_padding(tiny_model: HfMod
     for path in paths:
         keys_NI = keys_one_by_one(tiny_model, corpus, path)
         assert statistics.report.num_tokens == len(keys_NI)
-        moment_II = statistics.moment(path, CPU)
+        moment_II = statistics.moment(path)
         torch.testing.assert_close(moment_II, keys_NI.T @ keys_NI / len(keys_NI), rtol=1e-4, atol=1e-5)
 
 
@@ -80,11 +78,11 @@ def test_what_was_gathered_is_kept(tiny_model: HfModel, corpus: Corpus, own_cach
 def test_a_damaged_file_is_gathered_again(tiny_model: HfModel, corpus: Corpus) -> None:
     path = tiny_model.layer_path(0, "mlp.down_proj")
     first = KeyStatistics.gathered(tiny_model, [path], corpus, 10)
-    moment_II = first.moment(path, CPU)
+    moment_II = first.moment(path)
     first.files[path].write_bytes(b"cut short")
     again = KeyStatistics.gathered(tiny_model, [path], corpus, 10)
     assert not again.report.was_kept
-    assert torch.equal(again.moment(path, CPU), moment_II)
+    assert torch.equal(again.moment(path), moment_II)
 
 
 def test_a_folder_that_cannot_be_written_to_is_named(

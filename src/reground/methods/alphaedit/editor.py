@@ -1,6 +1,6 @@
 """Null-space constrained editing: all edits of a call in one update for each layer, which the corpus does not see.
 
-Axes: I inputs of an edited module, F free directions, P earlier edits.
+Axes: I inputs of an edited module, N keys.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from reground.methods.alphaedit.config import AlphaEditConfig
 from reground.methods.chain_target import CompletionTarget
 from reground.methods.closed_form.batch import BatchEditor
 from reground.methods.closed_form.editor import ClosedFormEdit
-from reground.methods.closed_form.solve import Spared, free_directions
-from reground.methods.closed_form.statistics import KeyStatistics
+from reground.methods.closed_form.panels import project
+from reground.methods.closed_form.solve import Inverse, sparing
+from reground.methods.closed_form.statistics import KeyStatistics, precision
 from reground.methods.closed_form.value import Request, edit_keys, edit_requests
 from reground.models.hf.adapter import HfModel
 
@@ -32,16 +33,19 @@ class AlphaEditEditor(BatchEditor[AlphaEditConfig]):
 
     config_class: ClassVar[type[AlphaEditConfig]] = AlphaEditConfig
 
-    def spared(self, model: HfModel, path: str, statistics: KeyStatistics) -> Spared:
-        """The free directions; along them, keys of edits in force and the size of the update.
+    def spared(self, model: HfModel, path: str, statistics: KeyStatistics) -> Inverse:
+        """The size of the update and the keys of edits in force, along the free directions.
 
         Raises:
             InputError: No direction is free.
+
+        Source:
+            Fang et al., 2025, section 3.2: the free directions times their transpose are the projector P. Differs: the
+            threshold is relative, so that it does not hang on the scale of a model's keys.
         """
-        device = model.module.get_submodule(path).get_parameter("weight").device
-        strengths_I, directions_II = statistics.principal(path, device)
-        free_IF = free_directions(strengths_I, directions_II, self._config.threshold)
-        if not free_IF.numel():
+        strengths_I, directions = statistics.principal(path)
+        num_free = int((strengths_I <= self._config.threshold * strengths_I[-1]).sum())
+        if not num_free:
             raise InputError(
                 f"method {self.name!r} found no free direction among the {len(strengths_I)} of {path!r} at "
                 f"threshold={self._config.threshold}.",
@@ -49,11 +53,14 @@ class AlphaEditEditor(BatchEditor[AlphaEditConfig]):
                 "raise it, or use a smaller corpus.",
             )
         ridge = self._config.ridge * float(strengths_I.sum())
-        weight_FF = ridge * torch.eye(free_IF.shape[1]).to(free_IF)
-        for request in self._past_requests(model):
-            key_F = free_IF.T @ edit_keys(model, request, path)[0].to(free_IF)
-            weight_FF += torch.outer(key_F, key_F)
-        return Spared(weight_FF, free_IF)
+
+        def inverse(keys_IN: torch.Tensor) -> torch.Tensor:
+            return project(directions, num_free, keys_IN) / ridge
+
+        past = [edit_keys(model, request, path)[0] for request in self._past_requests(model)]
+        if not past:
+            return inverse
+        return sparing(inverse, torch.stack(past, dim=1).to(precision(past[0].device)))
 
     def _past_requests(self, model: HfModel) -> list[Request]:
         """Every edit of this method that is in force: its own prompt, and where it acts in it."""

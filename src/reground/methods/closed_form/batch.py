@@ -15,8 +15,8 @@ from reground.errors import InputError
 from reground.methods.closed_form.activations import at_tokens
 from reground.methods.closed_form.config import BatchConfig
 from reground.methods.closed_form.editor import ClosedFormEditor, add_update
-from reground.methods.closed_form.solve import Spared
-from reground.methods.closed_form.statistics import KeyStatistics
+from reground.methods.closed_form.solve import Inverse, batch_directions, rank_one_direction
+from reground.methods.closed_form.statistics import KeyStatistics, precision
 from reground.methods.closed_form.value import Request, ValueReport, edit_keys, value_shift
 from reground.models.hf.adapter import HfModel
 
@@ -39,8 +39,8 @@ class BatchEditor(ClosedFormEditor[_B]):
     """
 
     @abstractmethod
-    def spared(self, model: HfModel, path: str, statistics: KeyStatistics) -> Spared:
-        """What an update of the module at ``path`` should disturb little, in the precision to solve in."""
+    def spared(self, model: HfModel, path: str, statistics: KeyStatistics) -> Inverse:
+        """The inverse of what an update of the module at ``path`` should disturb little."""
 
     def layers(self, model: HfModel, config: _B) -> list[int]:
         """The layers named, or those from an eighth to a quarter of the way up; of fewer than eight, the lowest alone.
@@ -90,18 +90,19 @@ class BatchEditor(ClosedFormEditor[_B]):
             residuals_ON = (wanted_ON - outputs_ON) / (len(weights) - position)
             if len(weights) > 1:  # a layer written below changes the keys of earlier edits
                 spared = self.spared(model, path, statistics)
-            update_OI = spared.update(keys_IN.to(spared.weight_FF), residuals_ON.to(spared.weight_FF))
-            add_update(weight, update_OI)
+            directions_IN = batch_directions(spared, keys_IN.to(precision(keys_IN.device)))
+            add_update(weight, residuals_ON.to(directions_IN), directions_IN)
         return reports
 
     def _values(
-        self, model: HfModel, path: str, requests: Sequence[Request], spared: Spared
+        self, model: HfModel, path: str, requests: Sequence[Request], spared: Inverse
     ) -> tuple[list[torch.Tensor], list[ValueReport]]:
         """For each request the shift (O) of the output at ``path`` that is wanted, and how it was found."""
         shifts, reports = [], []
         for request in requests:
-            key_I, mean_key_I = (key_I.to(spared.weight_FF) for key_I in edit_keys(model, request, path))
-            shift_O, report = value_shift(model, request, path, spared.direction(mean_key_I, key_I), self._config)
+            key_I, mean_key_I = (key_I.to(precision(key_I.device)) for key_I in edit_keys(model, request, path))
+            direction_I = rank_one_direction(spared, mean_key_I, key_I)
+            shift_O, report = value_shift(model, request, path, direction_I, self._config)
             shifts.append(shift_O)
             reports.append(report)
         return shifts, reports

@@ -20,6 +20,7 @@ from reground.methods.base import EditCost
 from reground.methods.chain_target import completion_targets
 from reground.methods.closed_form.config import ClosedFormConfig
 from reground.methods.closed_form.corpus import Corpus, open_corpus
+from reground.methods.closed_form.panels import PANEL_BYTES
 from reground.methods.closed_form.statistics import KeyStatistics
 from reground.methods.closed_form.value import Request, ValueReport, edit_requests
 from reground.methods.cost import measured_on
@@ -111,9 +112,8 @@ class ClosedFormEditor(ABC, Generic[_C]):
         """
 
     def working_bytes(self, model: Model) -> int:
-        """A copy of each weight (OI), and its moment (II) and the system to be solved in double precision."""
-        weights = self._weights(weights_of(model, self.needs, self.name), self._config)
-        return num_bytes(weights) + sum(16 * weight.shape[1] ** 2 for weight in weights.values())
+        """A copy of each weight, and one panel of a layer's statistics."""
+        return num_bytes(self._weights(weights_of(model, self.needs, self.name), self._config)) + PANEL_BYTES
 
     def apply(self, model: Model, edits: Sequence[Edit], *, seed: int = 0) -> ClosedFormEdit:
         """The model with ``edits`` written into its weights; an error on the way leaves it as it was.
@@ -238,10 +238,18 @@ def unedited(model: HfModel) -> Iterator[None]:
         copy_into(parameters, edited)
 
 
-def add_update(weight: torch.nn.Parameter, update_OI: torch.Tensor) -> None:
-    """Add an update to a weight in place; the sum is taken in the update's precision."""
+def add_update(weight: torch.nn.Parameter, values_ON: torch.Tensor, directions_IN: torch.Tensor) -> None:
+    """Add V U^T to a weight (OI) in place, some rows at a time; the sum is taken in the precision of the two.
+
+    Args:
+        weight: The weight.
+        values_ON: V.
+        directions_IN: U.
+    """
+    step = max(1, PANEL_BYTES // (len(directions_IN) * directions_IN.element_size()))
     with torch.no_grad():
-        weight.copy_(weight.to(update_OI) + update_OI)
+        for rows_RI, values_RN in zip(weight.split(step), values_ON.split(step), strict=True):
+            rows_RI.copy_(rows_RI.to(directions_IN) + values_RN @ directions_IN.T)
 
 
 def _contexts(corpus: Corpus, num_contexts: int) -> list[str]:

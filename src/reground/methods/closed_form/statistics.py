@@ -10,6 +10,7 @@ import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -21,12 +22,14 @@ from reground.edits.records import Record
 from reground.errors import InputError
 from reground.methods.closed_form.activations import every_input
 from reground.methods.closed_form.corpus import Corpus, CorpusText
+from reground.methods.closed_form.panels import cholesky_solve, column_panels, lower_panels
+from reground.methods.closed_form.solve import Inverse, jittered_factor
 from reground.models.hf.adapter import HfModel
 
-__all__ = ["KeyStatistics", "StatisticsReport"]
+__all__ = ["KeyStatistics", "StatisticsReport", "precision"]
 
 #: Version of what is written; part of every file's name.
-_FORMAT = 1
+_FORMAT = 2
 
 #: Queries of the corpus whose logits tell one model from another.
 _NUM_FINGERPRINTED = 4
@@ -48,7 +51,7 @@ class StatisticsReport(Record):
     was_kept: bool
 
 
-def _precision(device: torch.device) -> torch.dtype:
+def precision(device: torch.device) -> torch.dtype:
     """Number format to solve in: double where the device has it."""
     return torch.float32 if device.type == "mps" else torch.float64
 
@@ -93,31 +96,44 @@ class KeyStatistics:
         if absent:
             moments, num_tokens = _second_moments(model, absent, list(corpus.texts(num_texts)))
             for path, moment_II in moments.items():
-                _write_tensors(files[path], {"moment": moment_II.float(), "num_tokens": torch.tensor(num_tokens)})
+                _write_tensors(files[path], {"moment": moment_II.double(), "num_tokens": torch.tensor(num_tokens)})
         num_tokens = int(load_file(files[paths[0]])["num_tokens"])
         report = StatisticsReport(corpus=corpus.name, num_texts=num_texts, num_tokens=num_tokens, was_kept=not absent)
         return cls(files, report)
 
-    def moment(self, path: str, device: torch.device) -> torch.Tensor:
-        """Mean of k k^T (II) over the tokens of the corpus, on ``device``, in the precision to solve in."""
+    def moment(self, path: str) -> torch.Tensor:
+        """Mean of k k^T (II) over the tokens of the corpus, in double precision, on the CPU."""
         moment_II: torch.Tensor = load_file(self.files[path])["moment"]
-        return moment_II.to(device, _precision(device))
+        return moment_II
 
-    def principal(self, path: str, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-        """Eigenvalues (I), smallest first, and eigenvectors (II, one a column) of the second moment.
+    def inverse(self, path: str) -> Inverse:
+        """That of the second moment, read off the disk where it is needed; keys are in the precision to solve in.
 
-        Found once, and kept on disk beside the moment.
+        Its factor is found once, and kept beside the moment.
 
         Raises:
             InputError: The cache folder cannot be written to.
         """
-        kept = self.files[path].with_suffix(".principal.safetensors")
+        kept = self.files[path].with_suffix(".factor.safetensors")
         if not _is_whole(kept):
-            strengths_I, directions_II = torch.linalg.eigh(self.moment(path, torch.device("cpu")))
-            _write_tensors(kept, {"strengths": strengths_I, "directions": directions_II})
-        tensors = load_file(kept)
-        precision = _precision(device)
-        return tensors["strengths"].to(device, precision), tensors["directions"].to(device, precision)
+            _write_tensors(kept, lower_panels(jittered_factor(self.moment(path))))
+        return partial(cholesky_solve, kept)
+
+    def principal(self, path: str) -> tuple[torch.Tensor, Path]:
+        """Mean squares (I) of the keys along their principal directions, smallest first, and the directions' file.
+
+        The file holds the directions as ``column_panels``, one direction a column. Found once, and kept beside the
+        moment.
+
+        Raises:
+            InputError: The cache folder cannot be written to.
+        """
+        kept = self.files[path].with_suffix(".directions.safetensors")
+        if not _is_whole(kept):
+            strengths_I, directions_II = torch.linalg.eigh(self.moment(path))
+            _write_tensors(kept, {"strengths": strengths_I, **column_panels(directions_II)})
+        with safe_open(kept, framework="pt") as file:
+            return file.get_tensor("strengths"), kept
 
 
 def _write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:
@@ -156,7 +172,7 @@ def _second_moments(
     num_tokens = 0
     for batch in _batches(model, texts):
         for path, keys_NI in every_input(model, batch, paths).items():
-            exact_NI = keys_NI.to(_precision(keys_NI.device))
+            exact_NI = keys_NI.to(precision(keys_NI.device))
             sums[path] = exact_NI.T @ exact_NI + sums.get(path, 0)
         num_tokens += int(batch["attention_mask"].sum())
     return {path: total_II / num_tokens for path, total_II in sums.items()}, num_tokens

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from reground.methods.closed_form.batch import BatchEditor
-from reground.methods.closed_form.solve import Spared
+from reground.methods.closed_form.solve import Inverse
 from reground.methods.closed_form.statistics import KeyStatistics
 from reground.methods.memit.config import MemitConfig
 from reground.models.hf.adapter import HfModel
@@ -22,7 +22,7 @@ class MemitEditor(BatchEditor[MemitConfig]):
 
     config_class: ClassVar[type[MemitConfig]] = MemitConfig
 
-    def spared(self, model: HfModel, path: str, statistics: KeyStatistics) -> Spared:
+    def spared(self, model: HfModel, path: str, statistics: KeyStatistics) -> Inverse:
         """The second moment of the corpus's keys, weighted."""
-        weight = model.module.get_submodule(path).get_parameter("weight")
-        return Spared(self._config.corpus_weight * statistics.moment(path, weight.device))
+        inverse, weight = statistics.inverse(path), self._config.corpus_weight
+        return lambda keys_IN: inverse(keys_IN) / weight

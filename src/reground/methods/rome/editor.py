@@ -9,7 +9,7 @@ import torch
 
 from reground.methods.closed_form.editor import ClosedFormEditor, add_update
 from reground.methods.closed_form.solve import rank_one_direction
-from reground.methods.closed_form.statistics import KeyStatistics
+from reground.methods.closed_form.statistics import KeyStatistics, precision
 from reground.methods.closed_form.value import Request, ValueReport, edit_keys, value_shift
 from reground.methods.rome.config import RomeConfig
 from reground.models.hf.adapter import HfModel
@@ -41,12 +41,12 @@ class RomeEditor(ClosedFormEditor[RomeConfig]):
     ) -> list[ValueReport]:
         """Add a rank-one update for each request."""
         ((path, weight),) = weights.items()
-        moment_II = statistics.moment(path, weight.device)
+        inverse, exact = statistics.inverse(path), precision(weight.device)
         values = []
         for request in requests:
-            key_I, mean_key_I = (key_I.to(moment_II) for key_I in edit_keys(model, request, path))
-            direction_I = rank_one_direction(moment_II, mean_key_I, key_I)
+            key_I, mean_key_I = (key_I.to(exact) for key_I in edit_keys(model, request, path))
+            direction_I = rank_one_direction(inverse, mean_key_I, key_I)
             shift_O, report = value_shift(model, request, path, direction_I, self._config)
-            add_update(weight, torch.outer(shift_O.to(moment_II), direction_I))
+            add_update(weight, shift_O[:, None].to(exact), direction_I[:, None])
             values.append(report)
         return values
