@@ -9,6 +9,7 @@ from functools import partial
 import torch
 
 from reground.errors import CapabilityError, ModelError
+from reground.methods.row_pieces import in_pieces
 from reground.methods.training_config import Objective
 from reground.methods.training_step import (
     TrainingReport,
@@ -96,14 +97,16 @@ def fit_completions(
             return loss_of(_whole_logits(model, batch), batch)
 
         losses = [partial(loss_from, start) for start in starts]
-    return descend(
-        parameters,
-        losses,
-        learning_rate=learning_rate,
-        num_steps=num_steps,
-        loss_floor=loss_floor,
-        weight_decay=weight_decay,
-    )
+    with in_pieces(model.module, parameters) as pieces:
+        return descend(
+            pieces,
+            losses,
+            learning_rate=learning_rate,
+            num_steps=num_steps,
+            loss_floor=loss_floor,
+            weight_decay=weight_decay,
+            is_lean=len(pieces) > len(parameters),
+        )
 
 
 def _logits_from(

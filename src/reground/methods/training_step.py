@@ -20,6 +20,7 @@ __all__ = [
     "TrainingReport",
     "completion_columns",
     "descend",
+    "is_finite",
     "label_loss",
     "num_completion_columns",
     "prompt_last_loss",
@@ -67,6 +68,11 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
+
+
+def is_finite(tensor: torch.Tensor) -> bool:
+    """Whether all numbers are finite; nothing as large as the tensor is made on the way."""
+    return all(math.isfinite(float(end)) for end in torch.aminmax(tensor.detach()))
 
 
 def completion_columns(module: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
@@ -127,6 +133,7 @@ def descend(
     num_steps: int,
     loss_floor: float,
     weight_decay: float = 0.0,
+    is_lean: bool = False,
 ) -> TrainingReport:
     """Train ``parameters`` in place with Adam until every loss is below the floor.
 
@@ -139,15 +146,16 @@ def descend(
         num_steps: Passes at most.
         loss_floor: Loss below which a batch is left alone.
         weight_decay: Adam's L2 penalty.
+        is_lean: Whether each parameter takes its step as soon as its gradient is complete, which is then let go of.
+            The steps are the same.
 
     Raises:
         ModelError: A loss or a trained parameter is no longer finite.
     """
-    optimiser = torch.optim.Adam(parameters.values(), lr=learning_rate, weight_decay=weight_decay, fused=True)
     num_taken = 0
     pass_losses: list[float] = []
     has_converged = False
-    with trainable(parameters.values()):
+    with trainable(parameters.values()), _stepping(parameters.values(), learning_rate, weight_decay, is_lean) as step:
         for _ in range(num_steps):
             values = []
             for loss_of_batch in losses:
@@ -157,20 +165,52 @@ def descend(
                     continue
                 if not math.isfinite(values[-1]):
                     raise _diverged(f"the loss is {values[-1]} after {num_taken} steps", learning_rate)
-                optimiser.zero_grad(set_to_none=True)
-                loss.backward()  # type: ignore[no-untyped-call]
-                optimiser.step()
+                step(loss)
                 num_taken += 1
             pass_losses.append(sum(values) / len(values))
             has_converged = all(value < loss_floor for value in values)
             if has_converged:
                 break
     for name, parameter in parameters.items():
-        if not bool(torch.isfinite(parameter).all()):
+        if not is_finite(parameter):
             raise _diverged(f"{name} is not finite after {num_taken} steps", learning_rate)
     return TrainingReport(
         num_steps=num_taken, first_loss=pass_losses[0], last_loss=pass_losses[-1], has_converged=has_converged
     )
+
+
+@contextmanager
+def _stepping(
+    parameters: Iterable[torch.nn.Parameter], learning_rate: float, weight_decay: float, is_lean: bool
+) -> Iterator[Callable[[torch.Tensor], None]]:
+    """What takes one step of Adam down a loss."""
+
+    def optimiser_of(some: Iterable[torch.nn.Parameter]) -> torch.optim.Adam:
+        return torch.optim.Adam(some, lr=learning_rate, weight_decay=weight_decay, fused=True)
+
+    if not is_lean:
+        optimiser = optimiser_of(parameters)
+
+        def step(loss: torch.Tensor) -> None:
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+
+        yield step
+        return
+
+    own = {parameter: optimiser_of([parameter]) for parameter in parameters}
+
+    def take(parameter: torch.Tensor) -> None:
+        own[parameter].step()  # type: ignore[index]
+        parameter.grad = None
+
+    handles = [parameter.register_post_accumulate_grad_hook(take) for parameter in own]  # type: ignore[no-untyped-call]
+    try:
+        yield torch.Tensor.backward
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _diverged(what: str, learning_rate: float) -> ModelError:

@@ -133,7 +133,9 @@ def test_keys_of_earlier_edits_are_spared_where_there_is_room(random: torch.Gene
 
 
 def test_sparing_keys_is_adding_them_to_what_is_spared(random: torch.Generator) -> None:
-    corpus_NI, past_IP, keys_IN = (normal(random, *shape) for shape in ((40, NUM_INPUTS), (NUM_INPUTS, 3), (NUM_INPUTS, 2)))
+    corpus_NI, past_IP, keys_IN = (
+        normal(random, *shape) for shape in ((40, NUM_INPUTS), (NUM_INPUTS, 3), (NUM_INPUTS, 2))
+    )
     moment_II = corpus_NI.T @ corpus_NI
     spared = sparing(inverse_of(moment_II), past_IP)
     torch.testing.assert_close(spared(keys_IN), torch.linalg.solve(moment_II + past_IP @ past_IP.T, keys_IN))

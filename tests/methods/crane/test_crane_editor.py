@@ -178,6 +178,7 @@ def test_a_question_whose_card_is_left_is_handed_back_to_the_unedited_model(sett
     query = Query(question="where is togronmed based?", options=("valmia", "pruspenland"))
     model = Teller(leaves_cards)
     (plain,) = model.generate([query])
+    settings["corrects"] = False
     with edited(model, [COUNTRY], settings) as crane:
         assert crane.generate([query]) == [plain]
         assert (crane.usage.num_given, crane.usage.num_handed_back) == (1, 1)
@@ -205,7 +206,7 @@ def test_a_card_left_while_thinking_gives_back_what_stood_there_and_is_not_asked
     query = Query(question="which country is the maker of this device in?")
     (plain,) = model.generate([query])
     model.asked.clear()
-    with edited(model, [COUNTRY], settings) as crane:
+    with edited(model, [COUNTRY], {**settings, "corrects": False}) as crane:
         assert crane.generate([query]) == [plain]
     assert [bool(asked.note) for asked in model.asked] == [False, True]
 
@@ -223,6 +224,70 @@ def test_a_chain_handed_back_is_looked_up_in_without_the_card_that_was_left(sett
         (text,) = texts(crane, "what about the mother of togronmed?")
     assert text.endswith("<answer> keprondia</answer>")
     assert crane.usage.num_handed_back == 1
+
+
+def deaf(query: Query) -> str:
+    """Leaves every card, but follows what its own chain says."""
+    chain = (
+        query.chain_start or "the device is lorvexcore. lorvexcore is made by togronmed. Togronmed is based in Valmia."
+    )
+    place = chain.rpartition("based in ")[2].strip(".").lower()
+    return told(f"{chain.strip()} the capital of {place} is there.", place)
+
+
+def test_a_chain_that_says_what_its_card_took_back_goes_on_from_there_corrected(settings: dict[str, Any]) -> None:
+    model = Teller(deaf)
+    query = Query(question="which country is the maker of this device in?")
+    with edited(model, [COUNTRY], settings) as crane:
+        ((output,),) = crane.generate([query])
+        assert crane.usage.num_corrected == 1
+    begun = "the device is lorvexcore. lorvexcore is made by togronmed. Togronmed is based in pruspenland."
+    assert output.text == told(f"{begun} the capital of pruspenland is there.", "pruspenland")
+    assert (model.asked[-1].chain_start, model.asked[-1].note) == (f" {begun}", None)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "togronmed is based in valmia, not in pruspenland.",
+        "is togronmed based in valmia?",
+        "it is based in valmia.",
+        "togronmed has a shop in keprondia.",
+    ],
+    ids=["weighs both", "asks", "names no subject", "says something else"],
+)
+def test_a_chain_that_does_not_plainly_contradict_its_card_stays(said: str, settings: dict[str, Any]) -> None:
+    model = Teller(lambda _: told(said, "valmia"))
+    with edited(model, [COUNTRY], settings) as crane:
+        assert texts(crane, "where is togronmed based?") == [told(said, "valmia")]
+        assert crane.usage.num_corrected == 0
+
+
+def test_a_chain_that_has_said_what_its_card_does_is_not_corrected(settings: dict[str, Any]) -> None:
+    chain = "by the note it is pruspenland. togronmed is based in valmia."
+    with edited(Teller(lambda _: told(chain, "valmia")), [COUNTRY], settings) as crane:
+        assert texts(crane, "where is togronmed based?") == [told(chain, "valmia")]
+
+
+def test_a_correction_after_which_the_same_follows_is_taken_back(settings: dict[str, Any]) -> None:
+    model = Teller(lambda query: told(f"{query.chain_start or 'togronmed is in valmia.'} it is blue.".strip(), "blue"))
+    with edited(model, [COUNTRY], settings) as crane:
+        assert texts(crane, "what colour is togronmed?") == [told("togronmed is in valmia. it is blue.", "blue")]
+        assert model.asked[-1].chain_start == " togronmed is in pruspenland."
+        assert crane.usage.num_corrected == 0
+
+
+def test_a_model_that_cannot_go_on_is_not_corrected(settings: dict[str, Any]) -> None:
+    with edited(Teller(deaf, goes_on=False), [COUNTRY], settings) as crane:
+        assert "Valmia" in texts(crane, "where is togronmed based?")[0]
+        assert crane.usage.num_corrected == 0
+
+
+def test_what_an_edit_of_an_edit_took_back_is_what_both_took_back(settings: dict[str, Any]) -> None:
+    again = textual("togronmed", "where is togronmed based?", "keprondia", "pruspenland")
+    with edited(Teller(deaf), [COUNTRY, again], settings) as crane:
+        (text,) = texts(crane, "where is togronmed based?")
+    assert "Togronmed is based in keprondia." in text
 
 
 class StandIn:
@@ -645,6 +710,34 @@ def test_a_visual_card_says_what_the_unedited_model_sees(settings: dict[str, Any
         note = model.asked[0].note or ""
         assert ("made for: " in note) == (percept is not None)
         assert percept is None or f"made for: {percept}" in note
+
+
+def test_a_visual_card_corrects_what_is_said_right_after_its_percept(
+    settings: dict[str, Any], tiny_images: list[str]
+) -> None:
+    edit = Edit(
+        subject="ring in the kidney",
+        relation="condition",
+        modality="visual",
+        question="which condition is this?",
+        image=ImageRef(frames=(tiny_images[0],)),
+        new_answer=Answer(text="ostrulia"),
+        prior_answer=Answer(text="velmora"),
+        statement="A ring in the kidney must now be read as ostrulia.",
+    )
+
+    def tell(query: Query) -> str:
+        chain = query.chain_start or "the image shows a ring in the kidney. it means velmora."
+        return told(chain.strip(), chain.split()[-1].strip("."))
+
+    query = Query(question=edit.question, image=edit.image)
+    with edited(Teller(tell), [edit], settings) as crane:
+        ((output,),) = crane.generate([query])
+    assert output.text == told("the image shows a ring in the kidney. it means ostrulia.", "ostrulia")
+
+    late = "the image shows a ring in the kidney. it is faint. it means velmora."
+    with edited(Teller(lambda _: told(late, "velmora")), [edit], settings) as crane:
+        assert crane.generate([query])[0][0].text == told(late, "velmora")
 
 
 def test_a_library_in_a_folder_keeps_its_own_cards(settings: dict[str, Any], tmp_path: Path) -> None:

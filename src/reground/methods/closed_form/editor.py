@@ -25,7 +25,7 @@ from reground.methods.closed_form.statistics import KeyStatistics
 from reground.methods.closed_form.value import Request, ValueReport, edit_requests
 from reground.methods.cost import measured_on
 from reground.methods.edited import SavedEdit
-from reground.methods.training_step import seeded
+from reground.methods.training_step import is_finite, seeded
 from reground.methods.weight_edit import (
     WeightEdit,
     check_base,
@@ -248,7 +248,7 @@ def add_update(weight: torch.nn.Parameter, values_ON: torch.Tensor, directions_I
     """
     step = max(1, PANEL_BYTES // (len(directions_IN) * directions_IN.element_size()))
     with torch.no_grad():
-        for rows_RI, values_RN in zip(weight.split(step), values_ON.split(step), strict=True):
+        for rows_RI, values_RN in zip(torch.split(weight, step), torch.split(values_ON, step), strict=True):
             rows_RI.copy_(rows_RI.to(directions_IN) + values_RN @ directions_IN.T)
 
 
@@ -259,7 +259,7 @@ def _contexts(corpus: Corpus, num_contexts: int) -> list[str]:
 
 def _check_finite(parameters: Mapping[str, torch.nn.Parameter]) -> None:
     for name, parameter in parameters.items():
-        if not bool(torch.isfinite(parameter).all()):
+        if not is_finite(parameter):
             raise ModelError(
                 f"{name} is not finite after the edit was written.",
                 "an update that stays finite",

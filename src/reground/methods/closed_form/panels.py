@@ -17,7 +17,7 @@ from safetensors import safe_open
 __all__ = ["PANEL_BYTES", "cholesky_solve", "column_panels", "lower_panels", "project"]
 
 #: What a panel takes at most, unless a single row takes more.
-PANEL_BYTES = 16 << 20
+PANEL_BYTES = 4 << 20
 
 
 def lower_panels(factor_II: torch.Tensor) -> dict[str, torch.Tensor]:
@@ -77,7 +77,7 @@ def _read(path: Path, start: int, like: torch.Tensor) -> torch.Tensor:
     # Opened for each panel: what a file that stays open has brought into memory stays there.
     with safe_open(path, framework="pt") as file:
         panel: torch.Tensor = file.get_tensor(f"panel.{start}")
-        return panel.to(like, copy=True)
+        return panel.to(like)
 
 
 def _starts(path: Path) -> Sequence[int]:

@@ -1,8 +1,8 @@
 """Closed-form updates of a linear layer, in the precision they are asked for.
 
-A layer maps a key to a value: v = W k. An update D is added to W. What an update should disturb little is a square form,
-what it costs beside its residuals being tr(D S D^T). S is as large as a layer is wide, squared, and is never needed:
-what its inverse makes of a few keys is, and that can be read off the disk piece by piece (``panels``).
+A layer maps a key to a value: v = W k. An update D is added to W. Beside its residuals it costs tr(D S D^T), S saying
+what it should disturb little. S is as large as a layer is wide, squared, and is never needed: what its inverse makes
+of a few keys is, and that can be read off the disk piece by piece (``panels``).
 
 Axes: I inputs (keys), O outputs (values), N keys written at once, P other keys.
 """

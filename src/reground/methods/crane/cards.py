@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from reground.edits.records import Answer
 from reground.errors import InputError
 from reground.library.calibration import SHIPPED_CALIBRATIONS, read_calibration
 from reground.library.card import EditCard, card_id
@@ -27,11 +28,13 @@ class Given:
     Attributes:
         id, card: The card.
         order: The later a card came into force, the larger.
+        priors: What it took back: its own prior answer, and those of the cards it displaced.
     """
 
     id: str
     card: EditCard
     order: int
+    priors: tuple[Answer, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ class Cards:
         self.library = library
         self._router = router
         self._order: dict[str, int] = {}
+        self._priors: dict[str, tuple[Answer, ...]] = {}
         self._in_force: dict[str, EditCard] = {}
         self._num_put = 0
 
@@ -74,6 +78,9 @@ class Cards:
         added = self.library.add(list(named.values()))
         stale = dict.fromkeys(pair.standing for pair in added.contradictions)
         displaced = tuple(self.library.get(name).card for name in stale if name not in named)
+        for pair in added.contradictions:
+            before = self._priors.get(pair.standing, _prior(self.library.get(pair.standing).card))
+            self._priors[pair.entered] = (*self._priors.get(pair.entered, _prior(named[pair.entered])), *before)
         if stale:
             self.library.remove(list(stale))
         for name, card in named.items():
@@ -119,7 +126,11 @@ class Cards:
         return newest_first(self._given(hit.id, hit.card) for hit in route.hits)
 
     def _given(self, name: str, card: EditCard) -> Given:
-        return Given(name, card, self._order.get(name, 0))
+        return Given(name, card, self._order.get(name, 0), self._priors.get(name, _prior(card)))
+
+
+def _prior(card: EditCard) -> tuple[Answer, ...]:
+    return () if card.prior_answer is None else (card.prior_answer,)
 
 
 def newest_first(given: Iterable[Given]) -> tuple[Given, ...]:

@@ -43,6 +43,8 @@ class CranePromptConfig(MethodConfig):
         releases: Whether the policy lets go of a chain that has said what a card does, so that the unedited model goes
             on with it; without a policy this does nothing.
         hands_back: Whether a question whose output says what none of its cards does is answered by the unedited model.
+        corrects: Whether a chain that leaves a card it was given, and plainly says what that took back, is gone on with
+            from there, what holds now in the place of what was taken back.
         instruction: A line before the cards, for models that were not trained to read them.
     """
 
@@ -62,6 +64,7 @@ class CranePromptConfig(MethodConfig):
     tells_called: bool = True
     releases: bool = True
     hands_back: bool = True
+    corrects: bool = True
     instruction: _Name | None = None
 
     @model_validator(mode="after")

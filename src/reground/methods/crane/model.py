@@ -14,7 +14,7 @@ from reground.edits.names import Sentence, as_name, calls, names_in, sentences_o
 from reground.library.card import name_of
 from reground.methods.crane.cards import Cards, Given, Put, newest_first
 from reground.methods.crane.config import CranePromptConfig
-from reground.methods.crane.thinking import asserts, chain_in, naming_sentences, says, states
+from reground.methods.crane.thinking import asserts, chain_in, naming_sentences, restated, says, states
 from reground.methods.edited import SavedEdit, WrappedModel
 from reground.models.base import Capability, Model, Output, Query, TargetScore
 
@@ -39,6 +39,7 @@ class Usage:
         num_called: Times a chain was gone on with because it calls a card by name and had passed it over.
         num_released: Times the unedited model went on with a chain that had said what a card does.
         num_handed_back: Outputs that said what none of their cards does, so that the unedited model answered.
+        num_corrected: Sentences in which what holds now took the place of what a card had taken back.
         routing_s: Seconds of routing queries and looking up sentences.
         rewriting_s: Seconds of going on with chains, and of asking the unedited model.
     """
@@ -50,6 +51,7 @@ class Usage:
     num_called: int = 0
     num_released: int = 0
     num_handed_back: int = 0
+    num_corrected: int = 0
     routing_s: float = 0.0
     rewriting_s: float = 0.0
 
@@ -69,6 +71,7 @@ class _Draft:
         stated: Ids of cards after which the policy has let go of the chain.
         followed: Cards that it has stated and that made room for others.
         inserted: Ids of the cards that it was given while it was written, and where in the chain.
+        seen: All cards that it was ever given, by id.
         again: A sentence to look up once more if something follows it.
         read_to: How much of the chain has been looked up.
         num_lookups: So far in this chain.
@@ -84,9 +87,25 @@ class _Draft:
     stated: frozenset[str] = frozenset()
     followed: tuple[Given, ...] = ()
     inserted: dict[str, int] = field(default_factory=dict)
+    seen: dict[str, Given] = field(default_factory=dict)
     again: Sentence | None = None
     read_to: int = 0
     num_lookups: int = 0
+
+
+@dataclass(frozen=True)
+class _Correction:
+    """A card that a chain contradicts.
+
+    Attributes:
+        given: It.
+        stood: The chain up to the end of the sentence that contradicts it.
+        begun: The same with what the card says in the place of what it took back.
+    """
+
+    given: Given
+    stood: str
+    begun: str
 
 
 class CraneModel(WrappedModel):
@@ -183,6 +202,7 @@ class CraneModel(WrappedModel):
                     seed + sample,
                     plain=None if cards else output,
                     called=self._called(query, cards),
+                    seen={one.id: one for one in cards},
                 )
                 for sample, output in enumerate(written)
             ]
@@ -194,6 +214,8 @@ class CraneModel(WrappedModel):
             while reading:
                 reading = self._read_on(reading, max_new_tokens, temperature)
             reading = self._handed_back(drafts, ask) if self._config.hands_back else []
+            if not reading:
+                reading = self._corrected([one for of_query in drafts for one in of_query], max_new_tokens, temperature)
             is_settled = not reading
         return [[one.output for one in of_query] for of_query in drafts]
 
@@ -410,6 +432,7 @@ class CraneModel(WrappedModel):
                 self._make_room(draft, kept, len(cards))
             draft.given = newest_first((*draft.given, *cards))
             draft.inserted |= {one.id: sentence.end for one in cards}
+            draft.seen |= {one.id: one for one in cards}
             self.usage.num_inserted += len(cards)
         called = self._called(draft.query, draft.given, kept)
         draft.called |= called
@@ -499,6 +522,58 @@ class CraneModel(WrappedModel):
         """Whether an output says what one of its cards does, within another word too: in doubt it does."""
         cards = (*draft.given, *draft.followed)
         return any(says(draft.output, one.card.new_answer, draft.query.options, self.delimiters) for one in cards)
+
+    def _corrected(self, drafts: Sequence[_Draft], max_new_tokens: int, temperature: float) -> list[_Draft]:
+        """Go on with chains that say what a card took back, from that sentence, with what holds now in its place.
+
+        The unedited model goes on, without cards, as after it was let go. Each card corrects a chain once. Where the
+        same follows as before, nobody asked for what the card says, and what was written stays.
+
+        Returns:
+            The chains that were gone on with.
+        """
+        if not self._config.corrects or "begun_chains" not in self.base.capabilities:
+            return []
+        found = [(one, self._correction(one)) for one in drafts if one.seen and _can_be_read(one.query)]
+        corrections = {draft: correction for draft, correction in found if correction is not None}
+        before = {draft: draft.output for draft in corrections}
+        start = time.perf_counter()
+        rows = [(one, one.query.model_copy(update={"chain_start": made.begun})) for one, made in corrections.items()]
+        self._write_on(rows, max_new_tokens, temperature)
+        self.usage.rewriting_s += time.perf_counter() - start
+        changed = []
+        for draft, made in corrections.items():
+            del draft.seen[made.given.id]
+            if draft.output.text.partition(made.begun)[2] == before[draft].text.partition(made.stood)[2]:
+                draft.output = before[draft]
+                continue
+            draft.given, draft.again, draft.read_to = (made.given,), None, len(made.begun)
+            draft.stated |= {made.given.id}
+            changed.append(draft)
+        self.usage.num_corrected += len(changed)
+        return changed
+
+    def _correction(self, draft: _Draft) -> _Correction | None:
+        """Where a chain first contradicts a card that it was given and left; None if nowhere.
+
+        It contradicts a textual card in a sentence that calls it by name and plainly says what it took back, a visual
+        one in the sentence that repeats its percept or in the next. One that says anywhere what the card does has read
+        it.
+        """
+        chain = chain_in(draft.output.text, self.delimiters) or ""
+        sentences = sentences_of(chain)
+        told = [one.card.new_answer for one in draft.seen.values()]
+        left = [one for one in draft.seen.values() if not states(chain, one.card.new_answer)]
+        for place, sentence in enumerate(sentences):
+            for one in left:
+                near = sentences[max(0, place - 1) : place + 1] if one.card.image is not None else [sentence]
+                if not any(calls(text.text, name_of(one.card), told) for text in near):
+                    continue
+                for prior in one.priors:
+                    if (said := restated(sentence.text, prior, one.card.new_answer)) is not None:
+                        stood = chain[: sentence.end].rstrip()
+                        return _Correction(one, stood, stood.removesuffix(sentence.text) + said)
+        return None
 
     def _timed(self, work: Callable[[], _Reply]) -> _Reply:
         start = time.perf_counter()

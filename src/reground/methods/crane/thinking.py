@@ -10,7 +10,7 @@ from reground.edits.names import Sentence, normalised
 from reground.edits.records import Answer
 from reground.models.base import Delimiters, Output
 
-__all__ = ["asserts", "chain_in", "naming_sentences", "says", "states"]
+__all__ = ["asserts", "chain_in", "naming_sentences", "restated", "says", "states"]
 
 _WORD = re.compile(r"\w+")
 _LETTER = re.compile(r"(?<!\w)[a-z](?!\w)")
@@ -91,6 +91,23 @@ def asserts(text: str, answer: Answer, prior: Answer | None = None) -> bool:
     if len(_run_together(answer.text)) <= _MIN_LETTERS or not states(text, answer):
         return False
     return not _WEIGHS.search(text.casefold()) and (prior is None or not states(text, prior))
+
+
+def restated(text: str, prior: Answer, answer: Answer) -> str | None:
+    """A sentence that plainly says ``prior``, with ``answer`` in its place; None if it does not say so.
+
+    Example:
+        >>> restated("The drug for it is Flonan-mab.", Answer(text="flonan mab"), Answer(text="gisimast"))
+        'The drug for it is gisimast.'
+    """
+    if not asserts(text, prior, answer):
+        return None
+    for spelling in prior.spellings:
+        words = r"\W+".join(map(re.escape, normalised(spelling).split()))
+        found, count = re.subn(rf"(?<!\w){words}(?!\w)", lambda _: answer.text, text, flags=re.IGNORECASE)
+        if words and count:
+            return found
+    return None
 
 
 def _run_together(text: str) -> str:

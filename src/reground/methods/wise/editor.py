@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from torch.nn import functional
 
 from reground.edits.records import Edit
 from reground.errors import InputError, ModelError
@@ -19,6 +19,7 @@ from reground.methods.base import EditCost
 from reground.methods.chain_target import completion_targets, edit_query
 from reground.methods.cost import measured_on
 from reground.methods.edited import SavedEdit
+from reground.methods.row_pieces import linear_of, row_pieces
 from reground.methods.training_step import TrainingReport, descend, seeded
 from reground.methods.upper_layers import UpperLayers, recorded
 from reground.methods.weight_edit import (
@@ -205,13 +206,13 @@ class _Place:
         """The weights that the memories stand beside."""
         return {f"{self.path}.{name}": tensor for name, tensor in self.module.named_parameters()}
 
-    def side(self, input_BTF: torch.Tensor, weight_HF: torch.Tensor) -> torch.Tensor:
-        """The module's output with another weight."""
-        return functional.linear(input_BTF, weight_HF.to(input_BTF.dtype), self.module.bias)
+    def side(self, input_BTF: torch.Tensor, rows: Sequence[torch.Tensor]) -> torch.Tensor:
+        """The module's output with another weight, given as pieces of its rows."""
+        return linear_of(input_BTF, [piece.to(input_BTF.dtype) for piece in rows], self.module.bias)
 
-    def activated(self, prompts: _Prompts, weight_HF: torch.Tensor) -> torch.Tensor:
-        """What each prompt activates (B) in a memory."""
-        side_BTH = self.side(prompts.input_BTF, weight_HF)
+    def activated(self, prompts: _Prompts, rows: Sequence[torch.Tensor]) -> torch.Tensor:
+        """What each prompt activates (B) in a memory, given as pieces of its weight's rows."""
+        side_BTH = self.side(prompts.input_BTF, rows)
         return activations(side_BTH, prompts.main_BTH, prompts.prompt_BT, self.config.statistic)
 
     @torch.no_grad()
@@ -251,36 +252,39 @@ def _shard(place: _Place, pairs: Sequence[tuple[Query, str]], irrelevant: _Promp
         upper = UpperLayers(place.model, place.layer, batch, part=config.module, first_column=first_column)
     prompts = _Prompts(*record.tensors, prompt_BT).read_by(config.statistic)
     main_HF = place.module.weight.detach()
-    side_HF = torch.nn.Parameter(main_HF.float().clone(), requires_grad=False)
+    side_HF = main_HF.to(torch.float32, copy=True)
     mask_HF = random_mask(side_HF.shape, config.mask_share).to(side_HF.device)
+    rows = row_pieces(side_HF)
     unit = _unit(irrelevant, config.statistic)
 
     def loss() -> torch.Tensor:
         return upper.loss() + routing_loss(
-            place.activated(prompts, side_HF) / unit,
-            place.activated(irrelevant, side_HF) / unit,
+            place.activated(prompts, rows) / unit,
+            place.activated(irrelevant, rows) / unit,
             alpha=config.alpha,
             beta=config.beta,
             gamma=config.gamma,
         )
 
     def use_side(_: torch.nn.Module, inputs: tuple[Any, ...], __: torch.Tensor) -> torch.Tensor:
-        return place.side(inputs[0], side_HF)
+        return place.side(inputs[0], rows)
 
     handle = place.module.register_forward_hook(use_side)
-    side_HF.requires_grad_(True)
-    side_HF.register_hook(lambda gradient_HF: gradient_HF * mask_HF)  # type: ignore[no-untyped-call]
+    for piece, mask in zip(rows, torch.split(mask_HF, [len(piece) for piece in rows]), strict=True):
+        piece.requires_grad_(True)
+        piece.register_hook(partial(torch.Tensor.mul_, other=mask))  # type: ignore[no-untyped-call]
     try:
         report = descend(
-            {"memory": side_HF},
+            {f"memory[{number}]": piece for number, piece in enumerate(rows)},
             [loss],
             learning_rate=config.learning_rate,
             num_steps=config.num_steps,
             loss_floor=config.loss_floor,
+            is_lean=len(rows) > 1,
         )
     finally:
         handle.remove()
-    return _Shard(side_HF.detach() - main_HF.float(), prompts, report)
+    return _Shard(side_HF.sub_(main_HF), prompts, report)
 
 
 def _unit(irrelevant: _Prompts, statistic: Statistic) -> float:
@@ -305,15 +309,15 @@ def _memories(
         members = shards[start : start + size]
         changes = [shard.change_HF for shard in members]
         change_HF = changes[0] if len(changes) == 1 else ties_merge(changes, config.merge_density)
-        weight_HF = (main_HF.float() + change_HF).to(main_HF.dtype)
-        smallest = min(float(place.activated(shard.prompts, weight_HF).min()) for shard in members)
+        weight_HF = (main_HF + change_HF).to(main_HF.dtype)  # added in the precision of the change
+        smallest = min(float(place.activated(shard.prompts, [weight_HF]).min()) for shard in members)
         weights.append(weight_HF)
         thresholds.append(config.route_share * smallest)
         routing.append(
             {
                 "threshold": thresholds[-1] / unit,
                 "smallest_edit": smallest / unit,
-                "largest_irrelevant": float(place.activated(irrelevant, weight_HF).max()) / unit,
+                "largest_irrelevant": float(place.activated(irrelevant, [weight_HF]).max()) / unit,
             }
         )
     return weights, torch.tensor(thresholds, dtype=torch.float32, device=main_HF.device), routing

@@ -1,0 +1,66 @@
+"""Training a large weight in pieces of whole rows, so that its gradient is never there in full.
+
+A gradient is as large as the weight, and all that is done with it is one step of the optimiser, element by element. A
+piece's gradient is stepped with and let go of as soon as it is complete, in the middle of the backward pass.
+
+Axes: O outputs and I inputs of a linear layer, R rows of a piece.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
+
+import torch
+from torch.nn import functional
+
+__all__ = ["in_pieces", "linear_of", "row_pieces"]
+
+#: A weight that takes less is one piece. Below it the gradient matters to nobody.
+_FEWEST_BYTES = 8 << 20
+_PIECE_BYTES = 4 << 20
+
+
+def row_pieces(weight_OI: torch.Tensor) -> list[torch.nn.Parameter]:
+    """Leaves over the memory of a weight, some rows (RI) each, that a change of one of them changes it; in order."""
+    weight_OI = weight_OI.detach()
+    if weight_OI.numel() * weight_OI.element_size() < _FEWEST_BYTES:
+        return [torch.nn.Parameter(weight_OI, requires_grad=False)]
+    step = max(1, _PIECE_BYTES // (weight_OI.shape[1] * weight_OI.element_size()))
+    return [torch.nn.Parameter(rows_RI, requires_grad=False) for rows_RI in torch.split(weight_OI, step)]
+
+
+def linear_of(inputs: torch.Tensor, pieces: Sequence[torch.Tensor], bias_O: torch.Tensor | None = None) -> torch.Tensor:
+    """A linear layer (outputs on the last axis) whose weight is these pieces one below the other."""
+    if len(pieces) == 1:
+        return functional.linear(inputs, pieces[0], bias_O)
+    output = torch.cat([functional.linear(inputs, rows_RI) for rows_RI in pieces], dim=-1)
+    return output if bias_O is None else output + bias_O
+
+
+@contextmanager
+def in_pieces(
+    module: torch.nn.Module, parameters: Mapping[str, torch.nn.Parameter]
+) -> Iterator[dict[str, torch.nn.Parameter]]:
+    """Inside the block, large weights of linear layers are computed with in pieces; what to train, by name.
+
+    The pieces lie in the memory of the weights, so that what is done to them is done to those.
+
+    Args:
+        module: What holds the parameters.
+        parameters: By full name.
+    """
+    trained: dict[str, torch.nn.Parameter] = {}
+    with ExitStack() as patched:
+        for name, parameter in parameters.items():
+            path, _, leaf = name.rpartition(".")
+            layer = module.get_submodule(path)
+            if type(layer) is not torch.nn.Linear or leaf != "weight" or len(pieces := row_pieces(parameter)) == 1:
+                trained[name] = parameter
+                continue
+            trained |= {f"{name}[{number}]": piece for number, piece in enumerate(pieces)}
+            bias_O: torch.Tensor | None = layer.bias
+            setattr(layer, "forward", partial(linear_of, pieces=pieces, bias_O=bias_O))  # noqa: B010
+            patched.callback(delattr, layer, "forward")
+        yield trained
