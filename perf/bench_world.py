@@ -31,14 +31,22 @@ PICTURE_SIZE = (640, 480)
 _PATCH_SIZE = 14
 
 
-def build_large_picture_checkpoint(folder: Path, hidden_size: int = 64) -> Path:
-    """A tiny Qwen2-VL with random weights, but with patches and pixel limits as published checkpoints have them."""
+def build_large_picture_checkpoint(folder: Path, hidden_size: int = 64, **text_settings: Any) -> Path:
+    """A Qwen2-VL, random and by default tiny, but with patches and pixel limits as published checkpoints have them.
+
+    Args:
+        folder: Where to write.
+        hidden_size: Width of the text model.
+        text_settings: Of the text model's config, other than a tiny one's.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         small, processor = build_qwen2_vl(hidden_size)
         config: Any = small.config
         config.vision_config.patch_size = _PATCH_SIZE
         config.text_config.max_position_embeddings = 4096
+        for name, value in text_settings.items():
+            setattr(config.text_config, name, value)
         module = Qwen2VLForConditionalGeneration(config)
     processor.image_processor.patch_size = _PATCH_SIZE
     processor.image_processor.size = {"shortest_edge": 56 * 56, "longest_edge": 16384 * 28 * 28}

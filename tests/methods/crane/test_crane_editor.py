@@ -263,10 +263,14 @@ def test_a_chain_that_does_not_plainly_contradict_its_card_stays(said: str, sett
         assert crane.usage.num_corrected == 0
 
 
-def test_a_chain_that_has_said_what_its_card_does_is_not_corrected(settings: dict[str, Any]) -> None:
-    chain = "by the note it is pruspenland. togronmed is based in valmia."
-    with edited(Teller(lambda _: told(chain, "valmia")), [COUNTRY], settings) as crane:
-        assert texts(crane, "where is togronmed based?") == [told(chain, "valmia")]
+def test_a_chain_that_argues_away_what_it_read_is_corrected(settings: dict[str, Any]) -> None:
+    def tell(query: Query) -> str:
+        chain = query.chain_start or "by the note it is pruspenland. but togronmed is based in valmia."
+        return told(chain.strip(), chain.split()[-1].strip("."))
+
+    with edited(Teller(tell), [COUNTRY], settings) as crane:
+        (text,) = texts(crane, "where is togronmed based?")
+    assert text == told("by the note it is pruspenland. but togronmed is based in pruspenland.", "pruspenland")
 
 
 def test_a_correction_after_which_the_same_follows_is_taken_back(settings: dict[str, Any]) -> None:
@@ -735,9 +739,12 @@ def test_a_visual_card_corrects_what_is_said_right_after_its_percept(
         ((output,),) = crane.generate([query])
     assert output.text == told("the image shows a ring in the kidney. it means ostrulia.", "ostrulia")
 
-    late = "the image shows a ring in the kidney. it is faint. it means velmora."
-    with edited(Teller(lambda _: told(late, "velmora")), [edit], settings) as crane:
-        assert crane.generate([query])[0][0].text == told(late, "velmora")
+    for stays in (
+        "the image shows a ring in the kidney. it is faint. it means velmora.",
+        "the image shows a ring in the kidney. it means velmora. by the note it means ostrulia.",
+    ):
+        with edited(Teller(lambda _, text=stays: told(text, "it")), [edit], settings) as crane:  # type: ignore[misc]
+            assert crane.generate([query])[0][0].text == told(stays, "it")
 
 
 def test_a_library_in_a_folder_keeps_its_own_cards(settings: dict[str, Any], tmp_path: Path) -> None:

@@ -554,18 +554,18 @@ class CraneModel(WrappedModel):
         return changed
 
     def _correction(self, draft: _Draft) -> _Correction | None:
-        """Where a chain first contradicts a card that it was given and left; None if nowhere.
+        """Where a chain first contradicts a card that it was given; None if nowhere.
 
-        It contradicts a textual card in a sentence that calls it by name and plainly says what it took back, a visual
-        one in the sentence that repeats its percept or in the next. One that says anywhere what the card does has read
-        it.
+        It contradicts a textual card in a sentence that calls it by name and plainly says what it took back, whether
+        another follows the card or not; a visual one in the sentence that repeats its percept or in the next, unless
+        the chain says anywhere what the card does: one that follows it says first what it sees.
         """
         chain = chain_in(draft.output.text, self.delimiters) or ""
         sentences = sentences_of(chain)
         told = [one.card.new_answer for one in draft.seen.values()]
-        left = [one for one in draft.seen.values() if not states(chain, one.card.new_answer)]
+        held = [one for one in draft.seen.values() if one.card.image is None or not states(chain, one.card.new_answer)]
         for place, sentence in enumerate(sentences):
-            for one in left:
+            for one in held:
                 near = sentences[max(0, place - 1) : place + 1] if one.card.image is not None else [sentence]
                 if not any(calls(text.text, name_of(one.card), told) for text in near):
                     continue
