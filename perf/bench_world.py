@@ -44,9 +44,9 @@ def build_large_picture_checkpoint(folder: Path, hidden_size: int = 64, **text_s
         small, processor = build_qwen2_vl(hidden_size)
         config: Any = small.config
         config.vision_config.patch_size = _PATCH_SIZE
-        config.text_config.max_position_embeddings = 4096
-        for name, value in text_settings.items():
-            setattr(config.text_config, name, value)
+        tiny = config.text_config
+        further = {"max_position_embeddings": 4096, "layer_types": None, **text_settings}
+        config.text_config = type(tiny)(**{**tiny.to_dict(), **further})
         module = Qwen2VLForConditionalGeneration(config)
     processor.image_processor.patch_size = _PATCH_SIZE
     processor.image_processor.size = {"shortest_edge": 56 * 56, "longest_edge": 16384 * 28 * 28}

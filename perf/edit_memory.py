@@ -1,15 +1,16 @@
 """What an edit takes of memory on a model of real width, beside what its weights and its optimiser take.
 
     python perf/edit_memory.py
-    python perf/edit_memory.py --method ft --method rome --layers 12
+    python perf/edit_memory.py --method ft --method rome --layers 7
 
 The model is a Qwen2-VL with the widths of its release of 2 billion parameters, random weights, fewer layers and a tiny
 vocabulary; a picture is 391 tokens. Each method makes two edits, each undone before the next, and the second counts:
 what is made once, such as the statistics of a corpus, is there. The bound is twice the weights that the edit acts on,
 and the two moments that Adam keeps of each number it trains: a method that copied the model, or a matrix as wide as a
-layer, would be far above it.
+layer, would be far above it. What answering the same prompt takes, a pass forward, is told beside it: an edit runs the
+model too.
 
-Prints one JSON object, in MB; ends with 1 if a method takes more than its bound.
+Prints one JSON object, in MB; ends with 1 if a method takes more than its bound and such a pass together.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 from bench_world import build_large_picture_checkpoint, visual_edits
 
 from reground.edits.records import Edit
+from reground.methods.chain_target import edit_query
+from reground.methods.cost import measured_on
 from reground.methods.registry import create_editor
 from reground.methods.weight_edit import num_bytes
 from reground.models.hf.adapter import HfModel, load_hf_model
@@ -41,7 +44,7 @@ _TEXT: dict[str, Any] = {
     "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [16, 24, 24]},
 }
 #: What their updates are to spare; few words, as only the size of the statistics matters here.
-_CORPUS = [f"which drug comes first for a ring in organ {number} of the image?" for number in range(64)]
+_CORPUS = [f"which drug comes first for a ring in organ {number} of the image?" for number in range(24)]
 _CLOSED_FORM = ("rome", "memit", "alphaedit")
 
 
@@ -74,8 +77,8 @@ _WEIGHTS: dict[str, Callable[[HfModel], int]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--method", action="append", default=[], choices=_WEIGHTS, help="repeat for several")
-    parser.add_argument("--layers", type=int, default=6, help="text layers of the model; fewer than 8")
-    parser.add_argument("--steps", type=int, default=4, help="training steps of an edit")
+    parser.add_argument("--layers", type=int, default=4, help="text layers of the model; fewer than 8")
+    parser.add_argument("--steps", type=int, default=3, help="training steps of an edit")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -83,14 +86,28 @@ def main() -> None:
         built = build_large_picture_checkpoint(folder / "model", _WIDTH, num_hidden_layers=given.layers, **_TEXT)
         model = load_hf_model(str(built), device="cpu")
         edits = [edit for edit, _ in visual_edits(folder, 2, "phantom")]
-        rows = [_measured(model, name, edits, given.steps, folder) for name in given.method or _WEIGHTS]
+        answering = _answering(model, edits[1])
+        rows = []
+        for name in given.method or _WEIGHTS:
+            rows.append(_measured(model, name, edits, given.steps, folder))
+            print(f"{rows[-1]['method']}: {rows[-1]['peak_mb']} of {rows[-1]['bound_mb']} MB", file=sys.stderr)
     result = {
         "model": f"qwen2_vl of width {_WIDTH}, {given.layers} layers",
         "weights_mb": _in_mb(num_bytes(dict(model.module.named_parameters()))),
+        "answering_mb": answering,
         "rows": rows,
     }
     print(json.dumps(result, indent=2))
-    sys.exit(1 if any(row["peak_mb"] > row["bound_mb"] for row in rows) else 0)
+    sys.exit(1 if any(row["peak_mb"] > row["bound_mb"] + answering for row in rows) else 0)
+
+
+def _answering(model: HfModel, edit: Edit) -> float:
+    """What a pass over an edit's prompt and answer takes, the second time."""
+    for _ in range(2):
+        with measured_on(model) as meter:
+            model.score([edit_query(edit)], [edit.new_answer.text])
+    assert meter.peak_bytes is not None
+    return _in_mb(meter.peak_bytes)
 
 
 def _measured(model: HfModel, method: str, edits: Sequence[Edit], num_steps: int, folder: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from functools import partial
 import torch
 
 from reground.errors import CapabilityError, ModelError
+from reground.methods.recomputing import recomputing
 from reground.methods.row_pieces import in_pieces
 from reground.methods.training_config import Objective
 from reground.methods.training_step import (
@@ -122,5 +123,5 @@ def _logits_from(
 
 
 def _whole_logits(model: HfModel, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:
-    with model.passing(prompt_tokens(batch)):
+    with model.passing(prompt_tokens(batch)), recomputing(model, batch["attention_mask"].numel()):
         return completion_columns(model.module, batch)

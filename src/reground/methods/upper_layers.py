@@ -21,6 +21,7 @@ from transformers import Cache
 
 from reground.errors import CapabilityError, InputError, ModelError
 from reground.methods.layer_output import hidden_of
+from reground.methods.recomputing import recomputing
 from reground.methods.training_step import label_loss, num_completion_columns
 from reground.models.hf.adapter import HfModel, prompt_tokens
 
@@ -166,7 +167,7 @@ class UpperLayers:
         """
         hidden_BCH = self._start_BCH
         above = list(zip(self._layers, self._kwargs, strict=True))
-        with self._model.passing(self.prompt_BC):
+        with self._model.passing(self.prompt_BC), recomputing(self._model, self.prompt_BC.numel()):
             if self._end is not None:
                 hidden_BCH, above = self._end.output(instead), above[1:]
             for layer, kwargs in above[: -1 if self._last is not None else None]:

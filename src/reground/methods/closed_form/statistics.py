@@ -104,7 +104,7 @@ class KeyStatistics:
     def moment(self, path: str) -> torch.Tensor:
         """Mean of k k^T (II) over the tokens of the corpus, in double precision, on the CPU."""
         moment_II: torch.Tensor = load_file(self.files[path])["moment"]
-        return moment_II
+        return moment_II.clone()  # a file that is read from must not be needed any more
 
     def inverse(self, path: str) -> Inverse:
         """That of the second moment, read off the disk where it is needed; keys are in the precision to solve in.
@@ -133,7 +133,7 @@ class KeyStatistics:
             strengths_I, directions_II = torch.linalg.eigh(self.moment(path))
             _write_tensors(kept, {"strengths": strengths_I, **column_panels(directions_II)})
         with safe_open(kept, framework="pt") as file:
-            return file.get_tensor("strengths"), kept
+            return file.get_tensor("strengths").clone(), kept
 
 
 def _write_tensors(path: Path, tensors: Mapping[str, torch.Tensor]) -> None:

@@ -5,6 +5,7 @@ Axes: B rows of a batch, T tokens, V vocabulary, H width of the shifted output.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from reground.methods.chain_target import CompletionTarget, edit_query
 from reground.methods.closed_form.activations import at_tokens, shares_of, shifted_output
 from reground.methods.closed_form.config import ClosedFormConfig, TokenKind
 from reground.methods.closed_form.tokens import names_subject, token_index
+from reground.methods.recomputing import recomputes, recomputing
 from reground.models.base import Query
 from reground.models.hf.adapter import HfModel, prompt_tokens
 
@@ -128,34 +130,34 @@ def value_shift(
         released code alone. Differs: both, and the step, are relative to v, whose length varies widely among models;
         the paper shifts the output at the edit's token alone.
     """
-    every = (*request.queries, request.essence) if request.essence else request.queries
-    batch = model.training_batch(every, [request.target.text] * len(every), ends=config.ends)
-    shares_BT = shares_of(model, batch, path, direction_I)
+    parts = _parts(model, request, path, direction_I, config)
     plain = model.prompt_batch(request.queries[:1])
     value_H = at_tokens(model, plain, request.indices[:1], outputs_of=[path])[1][path][0].float()
     length = float(value_H.norm())
     shift_H = torch.zeros_like(value_H, requires_grad=True)
     optimiser = torch.optim.Adam([shift_H], lr=config.learning_rate * length / len(value_H) ** 0.5)
-    essence_before_V: torch.Tensor | None = None
     losses: list[float] = []
-    with torch.enable_grad(), shifted_output(model, path, shares_BT, shift_H):
-        for _ in range(config.num_steps + 1):
-            loss, essence_V = _target_and_essence(model, batch, len(request.queries))
-            loss = loss + config.norm_penalty * shift_H.norm() / length
-            if essence_V is not None:
-                essence_before_V = essence_V.detach() if essence_before_V is None else essence_before_V
-                drift = functional.kl_div(essence_before_V, essence_V, log_target=True, reduction="sum")
-                loss = loss + config.kl_weight * drift
-            losses.append(float(loss.detach()))
-            if not torch.isfinite(loss):
-                raise _diverged(losses, config.learning_rate)
-            if losses[-1] < config.loss_floor or len(losses) > config.num_steps:
-                break
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()
-            optimiser.step()
-            with torch.no_grad():
-                shift_H *= (config.max_norm * length / shift_H.norm()).clamp(max=1.0)
+    while True:
+        optimiser.zero_grad(set_to_none=True)
+        total = 0.0
+        for number, part in enumerate(parts):
+            with torch.enable_grad(), shifted_output(model, path, part.shares_BT, shift_H):
+                loss = part.loss(model, config.kl_weight)
+                if number == 0:
+                    loss = loss + config.norm_penalty * shift_H.norm() / length
+                total += float(loss.detach())
+                is_last = total < config.loss_floor or len(losses) == config.num_steps
+                # Of several parts none is kept until all are known.
+                if len(parts) > 1 or not is_last:
+                    loss.backward()  # type: ignore[no-untyped-call]
+        losses.append(total)
+        if not math.isfinite(total):
+            raise _diverged(losses, config.learning_rate)
+        if is_last:
+            break
+        optimiser.step()
+        with torch.no_grad():
+            shift_H *= (config.max_norm * length / shift_H.norm()).clamp(max=1.0)
     report = ValueReport(
         token=request.token,
         num_steps=len(losses) - 1,
@@ -166,6 +168,53 @@ def value_shift(
     return shift_H.detach(), report
 
 
+@dataclass
+class _Part:
+    """Prompts that are run together while a value is searched for.
+
+    Attributes:
+        batch: The prompts, each followed by the target; last, if it is here, the essence prompt.
+        shares_BT: What of the shift each token gets.
+        num_queries: How many of the prompts are followed by the target as they should.
+        weight: Their share of all such prompts.
+        essence_before_V: What followed the essence prompt at first, log-probabilities; once it was run.
+    """
+
+    batch: Mapping[str, torch.Tensor]
+    shares_BT: torch.Tensor
+    num_queries: int
+    weight: float
+    essence_before_V: torch.Tensor | None = None
+
+    def loss(self, model: HfModel, kl_weight: float) -> torch.Tensor:
+        """What this part adds to the loss, in nats."""
+        loss, essence_V = _target_and_essence(model, self.batch, self.num_queries)
+        loss = self.weight * loss
+        if essence_V is not None:
+            if self.essence_before_V is None:
+                self.essence_before_V = essence_V.detach()
+            drift = functional.kl_div(self.essence_before_V, essence_V, log_target=True, reduction="sum")
+            loss = loss + kl_weight * drift
+        return loss
+
+
+def _parts(
+    model: HfModel, request: Request, path: str, direction_I: torch.Tensor, config: ClosedFormConfig
+) -> list[_Part]:
+    """All prompts together; each by itself where together they would keep too much for the way back."""
+    every = (*request.queries, request.essence) if request.essence else request.queries
+
+    def part(queries: Sequence[Query], num_queries: int) -> _Part:
+        batch = model.training_batch(queries, [request.target.text] * len(queries), ends=config.ends)
+        shares_BT = shares_of(model, batch, path, direction_I)
+        return _Part(batch, shares_BT, num_queries, num_queries / len(request.queries))
+
+    together = part(every, len(request.queries))
+    if len(every) == 1 or not recomputes(model, together.batch["attention_mask"].numel()):
+        return [together]
+    return [part([query], int(number < len(request.queries))) for number, query in enumerate(every)]
+
+
 def _target_and_essence(
     model: HfModel, batch: Mapping[str, torch.Tensor], num_queries: int
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
@@ -174,13 +223,13 @@ def _target_and_essence(
     The target after the essence prompt has no bearing on what comes before it.
 
     Returns:
-        The mean over tokens, then over rows, in nats; and log-probabilities (V).
+        The mean over tokens, then over rows, in nats, 0 without such rows; and log-probabilities (V).
     """
     labels_BT = batch["labels"]
     is_label_BT = labels_BT != _NO_LABEL
     num_columns = labels_BT.shape[1] - int(is_label_BT.any(dim=0).nonzero()[0])
     inputs = {name: tensor for name, tensor in batch.items() if name != "labels"}
-    with model.passing(prompt_tokens(batch)):
+    with model.passing(prompt_tokens(batch)), recomputing(model, batch["attention_mask"].numel()):
         logits_BTV = model.module(**inputs, use_cache=False, logits_to_keep=num_columns + 1, return_dict=True).logits
     losses_BT = functional.cross_entropy(
         logits_BTV[:num_queries, :-1].float().transpose(1, 2),
@@ -188,7 +237,8 @@ def _target_and_essence(
         ignore_index=_NO_LABEL,
         reduction="none",
     )
-    loss = (losses_BT.sum(dim=1) / is_label_BT[:num_queries].sum(dim=1)).mean()
+    means_B = losses_BT.sum(dim=1) / is_label_BT[:num_queries].sum(dim=1)
+    loss = means_B.mean() if num_queries else means_B.sum()
     if num_queries == len(labels_BT):
         return loss, None
     prompt_end = -1 - int(is_label_BT[-1].sum())

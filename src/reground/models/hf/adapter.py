@@ -637,10 +637,17 @@ class HfModel:
             prompt_BT: True on the prompts' own tokens, e.g. what ``prompt_tokens`` says of a training batch.
             image_BT: True on image tokens, e.g. what ``image_tokens`` says; None if nothing in force asks for them.
         """
+        current = Pass(prompt_BT, image_BT)
+        with self.resuming(current):
+            yield current
+
+    @contextmanager
+    def resuming(self, current: Pass | None) -> Iterator[None]:
+        """For forward calls inside the block that belong to a pass which was open before; None for no pass."""
         outer = self.current_pass
-        self.current_pass = Pass(prompt_BT, image_BT)
+        self.current_pass = current
         try:
-            yield self.current_pass
+            yield
         finally:
             self.current_pass = outer
 
