@@ -39,11 +39,6 @@ def as_tables(summary: Summary) -> str:
     return f"{markdown_table(summary).strip()}\n\n{sentences}\n"
 
 
-def as_figures(summary: Summary) -> str:
-    """The figures that `crane` is judged by."""
-    return "\n".join(table([summary])) + "\n"
-
-
 def as_seeds(summary: Summary) -> str:
     """The figures of each training with their intervals, and what they are on average."""
     seeds = [method for method in summary.methods if method.startswith("seed-")]
@@ -91,7 +86,6 @@ PAGES: tuple[tuple[str, str, tuple[str, ...], Callable[..., str]], ...] = (
     ("docs/multimed.md", "multimed", ("multimed",), as_tables),
     ("docs/lifelong.md", "lifelong", tuple(f"lifelong/{method}" for method in _IN_CHAINS), as_curves),
     ("docs/lifelong.md", "lifelong-crane", ("lifelong/crane-prompt", "lifelong/crane"), as_curves),
-    ("docs/methods/crane.md", "crane", ("crane",), as_figures),
     ("docs/methods/crane.md", "crane-seeds", ("crane-seeds",), as_seeds),
     ("docs/methods/crane.md", "crane-ablations", ("crane-ablations",), as_bare_figures),
     ("docs/methods/crane.md", "crane-many", ("crane-many",), as_bare_figures),
