@@ -7,7 +7,7 @@ import pytest
 from reground.edits.names import sentences_of
 from reground.edits.records import Answer
 from reground.methods.crane.percept import first_sentence
-from reground.methods.crane.thinking import chain_in, naming_sentences, says
+from reground.methods.crane.thinking import chain_in, naming_sentences, restated, says
 from reground.models.base import Delimiters, Output
 
 OPENED = Delimiters(template_opens_chain=True)
@@ -87,3 +87,21 @@ def test_whether_an_output_says_what_a_card_does(text: str, options: tuple[str, 
 def test_spellings_are_the_same_but_for_what_lies_between_letters(written: str, stated: str) -> None:
     output = Output(text=f"<think> so.</think><answer> {written}</answer>", num_tokens=9, is_truncated=False)
     assert says(output, Answer(text=stated), (), Delimiters())
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("The drug for it is Flonan-mab.", "The drug for it is gisimast."),
+        ("flonan mab, and flonan mab again", "gisimast, and gisimast again"),
+        ("the drug for it is flonan mabel.", None),
+        ("the drug is flonan mab, no longer gisimast.", None),
+        ("is it flonan mab?", None),
+        ("Flonan Mab Clinic gives nothing.", None),
+        ("Flonan Mab Clinic gives flonan  mab.", "Flonan Mab Clinic gives gisimast."),
+        ("it is FM-one.", "it is gisimast."),
+    ],
+)
+def test_a_sentence_with_what_holds_now(text: str, said: str | None) -> None:
+    prior = Answer(text="flonan mab", aliases=("fm one",))
+    assert restated(text, prior, Answer(text="gisimast"), "flonan mab clinic") == said

@@ -569,8 +569,9 @@ class CraneModel(WrappedModel):
                 near = sentences[max(0, place - 1) : place + 1] if one.card.image is not None else [sentence]
                 if not any(calls(text.text, name_of(one.card), told) for text in near):
                     continue
+                spared = name_of(one.card) if one.card.image is None else ""  # a percept may hold what it is taken for
                 for prior in one.priors:
-                    if (said := restated(sentence.text, prior, one.card.new_answer)) is not None:
+                    if (said := restated(sentence.text, prior, one.card.new_answer, spared)) is not None:
                         stood = chain[: sentence.end].rstrip()
                         return _Correction(one, stood, stood.removesuffix(sentence.text) + said)
         return None

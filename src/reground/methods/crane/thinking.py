@@ -93,21 +93,33 @@ def asserts(text: str, answer: Answer, prior: Answer | None = None) -> bool:
     return not _WEIGHS.search(text.casefold()) and (prior is None or not states(text, prior))
 
 
-def restated(text: str, prior: Answer, answer: Answer) -> str | None:
+def restated(text: str, prior: Answer, answer: Answer, name: str = "") -> str | None:
     """A sentence that plainly says ``prior``, with ``answer`` in its place; None if it does not say so.
 
+    Args:
+        text: The sentence.
+        prior, answer: What it says, and what it is to say.
+        name: As ``as_name`` gives it, of what the sentence is about: what stands within that stays.
+
     Example:
-        >>> restated("The drug for it is Flonan-mab.", Answer(text="flonan mab"), Answer(text="gisimast"))
-        'The drug for it is gisimast.'
+        >>> restated("Paris Vale lives in Paris.", Answer(text="paris"), Answer(text="Rome"), "paris vale")
+        'Paris Vale lives in Rome.'
     """
     if not asserts(text, prior, answer):
         return None
-    for spelling in prior.spellings:
-        words = r"\W+".join(map(re.escape, normalised(spelling).split()))
-        found, count = re.subn(rf"(?<!\w){words}(?!\w)", lambda _: answer.text, text, flags=re.IGNORECASE)
-        if words and count:
-            return found
+    parts = _words(name).split(text) if name else [text]
+    names = _words(name).findall(text) if name else []
+    for spelling in filter(None, map(normalised, prior.spellings)):
+        said = [_words(spelling).sub(lambda _: answer.text, part) for part in parts]
+        if said != parts:
+            return "".join(part + called for part, called in zip(said, [*names, ""], strict=True))
     return None
+
+
+def _words(name: str) -> re.Pattern[str]:
+    """These words, one after the other, whatever stands between them."""
+    words = r"\W+".join(map(re.escape, name.split()))
+    return re.compile(rf"(?<!\w){words}(?!\w)", re.IGNORECASE)
 
 
 def _run_together(text: str) -> str:
