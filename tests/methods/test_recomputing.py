@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -65,13 +66,17 @@ def test_an_edit_is_the_same_and_made_in_its_own_pass(
 ) -> None:
     """On a model with a codebook in force, which asks at every pass where prompts end."""
     settings = {"num_steps": 2, **({"corpus": "phantom-med", "num_texts": 4} if method == "rome" else {})}
-    prints = []
+    prints, times = [], []
     with create_editor("grace", {"num_steps": 2, "layer": 0}).apply(tiny_model, tiny_edits[:1]) as below:
         for most in (module._MOST_BYTES, 0):
             monkeypatch.setattr(module, "_MOST_BYTES", most)
+            recomputed = MagicMock(side_effect=module._recomputed)
+            monkeypatch.setattr(module, "_recomputed", recomputed)
             with create_editor(method, settings).apply(below, tiny_edits[1:2]) as edited:
                 prints.append(edited.fingerprint([edit_query(edit) for edit in tiny_edits]))
+            times.append(recomputed.call_count)
     assert prints[0] == prints[1]
+    assert times[0] == 0 < times[1]
 
 
 def test_without_gradients_or_with_few_tokens_nothing_is_patched(tiny_model: HfModel) -> None:

@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch.utils.checkpoint import checkpoint
 
+from reground.methods.forward import computed_by
 from reground.models.hf.adapter import HfModel
 
 __all__ = ["recomputes", "recomputing"]
@@ -40,8 +41,7 @@ def recomputing(model: HfModel, num_tokens: int) -> Iterator[None]:
         return
     with ExitStack() as patched:
         for layer in model.text_layers:
-            setattr(layer, "forward", partial(_recomputed, model, layer.forward))  # noqa: B010
-            patched.callback(delattr, layer, "forward")
+            patched.enter_context(computed_by(layer, partial(partial, _recomputed, model)))
         yield
 
 

@@ -15,6 +15,8 @@ from functools import partial
 import torch
 from torch.nn import functional
 
+from reground.methods.forward import computed_by
+
 __all__ = ["in_pieces", "linear_of", "row_pieces"]
 
 #: A weight that takes less is one piece. Below it the gradient matters to nobody.
@@ -28,7 +30,8 @@ def row_pieces(weight_OI: torch.Tensor) -> list[torch.nn.Parameter]:
     if weight_OI.numel() * weight_OI.element_size() < _FEWEST_BYTES:
         return [torch.nn.Parameter(weight_OI, requires_grad=False)]
     step = max(1, _PIECE_BYTES // (weight_OI.shape[1] * weight_OI.element_size()))
-    return [torch.nn.Parameter(rows_RI, requires_grad=False) for rows_RI in torch.split(weight_OI, step)]
+    # `data`, since views of one tensor would count their changes together, and one piece's step is none of another's.
+    return [torch.nn.Parameter(rows_RI.data, requires_grad=False) for rows_RI in torch.split(weight_OI, step)]
 
 
 def linear_of(inputs: torch.Tensor, pieces: Sequence[torch.Tensor], bias_O: torch.Tensor | None = None) -> torch.Tensor:
@@ -61,6 +64,6 @@ def in_pieces(
                 continue
             trained |= {f"{name}[{number}]": piece for number, piece in enumerate(pieces)}
             bias_O: torch.Tensor | None = layer.bias
-            setattr(layer, "forward", partial(linear_of, pieces=pieces, bias_O=bias_O))  # noqa: B010
-            patched.callback(delattr, layer, "forward")
+            by_pieces = partial(linear_of, pieces=pieces, bias_O=bias_O)
+            patched.enter_context(computed_by(layer, lambda _, by_pieces=by_pieces: by_pieces))  # type: ignore[misc]
         yield trained

@@ -281,6 +281,46 @@ def test_a_correction_after_which_the_same_follows_is_taken_back(settings: dict[
         assert crane.usage.num_corrected == 0
 
 
+def test_a_correction_that_the_budget_would_cut_is_taken_back(settings: dict[str, Any]) -> None:
+    model = Teller(deaf)
+    with edited(model, [COUNTRY], settings) as crane:
+        ((output,),) = crane.generate(
+            [Query(question="which country is the maker of this device in?")], max_new_tokens=18
+        )
+        assert "Valmia" in output.text
+        assert not output.is_truncated
+        assert crane.usage.num_corrected == 0
+
+
+def test_each_sample_is_corrected_and_alone_as_in_a_batch(settings: dict[str, Any]) -> None:
+    """The first of two contradictions changes nothing that follows; the second does."""
+
+    def tell(query: Query) -> str:
+        chain = (query.chain_start or "togronmed is in valmia. glofecorp is in valmia.").strip()
+        if "glofecorp" not in chain:
+            chain += " glofecorp is in valmia."
+        return told(chain, chain.split()[-1].strip("."))
+
+    query, other = Query(question="where are togronmed and glofecorp?"), Query(question="where is togronmed based?")
+    with edited(Teller(tell), [COUNTRY, OTHER], settings) as crane:
+        (alone,) = crane.generate([query], num_samples=2)
+        assert crane.generate([other, query], num_samples=2)[1] == alone
+    assert [output.text for output in alone] == [
+        told("togronmed is in valmia. glofecorp is in keprondia.", "keprondia")
+    ] * 2
+
+
+def test_a_sentence_that_says_another_thing_of_the_two_is_taken_for_the_outdated_fact(settings: dict[str, Any]) -> None:
+    """A known failure: what relates the two is not read."""
+
+    def tell(query: Query) -> str:
+        chain = (query.chain_start or "togronmed sells to valmia.").strip()
+        return told(chain, chain.split()[-1].strip("."))
+
+    with edited(Teller(tell), [COUNTRY], settings) as crane:
+        assert texts(crane, "where does togronmed sell to?")[0].endswith("<answer> pruspenland</answer>")
+
+
 def test_a_model_that_cannot_go_on_is_not_corrected(settings: dict[str, Any]) -> None:
     with edited(Teller(deaf, goes_on=False), [COUNTRY], settings) as crane:
         assert "Valmia" in texts(crane, "where is togronmed based?")[0]

@@ -100,8 +100,10 @@ def test_spellings_are_the_same_but_for_what_lies_between_letters(written: str, 
         ("Flonan Mab Clinic gives nothing.", None),
         ("Flonan Mab Clinic gives flonan  mab.", "Flonan Mab Clinic gives gisimast."),
         ("it is FM-one.", "it is gisimast."),
+        ("it is flonan mab, fm one.", "it is gisimast, gisimast."),
+        ("it is flonan mab forte.", "it is gisimast."),
     ],
 )
 def test_a_sentence_with_what_holds_now(text: str, said: str | None) -> None:
-    prior = Answer(text="flonan mab", aliases=("fm one",))
+    prior = Answer(text="flonan mab", aliases=("fm one", "flonan mab forte"))
     assert restated(text, prior, Answer(text="gisimast"), "flonan mab clinic") == said

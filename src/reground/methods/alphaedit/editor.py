@@ -33,6 +33,10 @@ class AlphaEditEditor(BatchEditor[AlphaEditConfig]):
 
     config_class: ClassVar[type[AlphaEditConfig]] = AlphaEditConfig
 
+    def prepare(self, path: str, statistics: KeyStatistics) -> None:
+        """The principal directions."""
+        statistics.principal(path)
+
     def spared(self, model: HfModel, path: str, statistics: KeyStatistics) -> Inverse:
         """The size of the update and the keys of edits in force, along the free directions.
 

@@ -97,6 +97,10 @@ class ClosedFormEditor(ABC, Generic[_C]):
     def layers(self, model: HfModel, config: _C) -> list[int]:
         """The text layers that are edited, from 0, lowest first."""
 
+    def prepare(self, path: str, statistics: KeyStatistics) -> None:
+        """Put on disk what of the statistics of the module at ``path`` is read while edits are made."""
+        statistics.inverse(path)
+
     @abstractmethod
     def write(
         self,
@@ -136,6 +140,8 @@ class ClosedFormEditor(ABC, Generic[_C]):
         contexts = _contexts(corpus, config.num_contexts)
         with unedited(local):
             statistics = KeyStatistics.gathered(local, list(weights), corpus, config.num_texts)
+        for path in weights:
+            self.prepare(path, statistics)
         parameters = {f"{path}.weight": parameter for path, parameter in weights.items()}
         with measured_on(local) as meter, seeded(seed, local.device):
             targets = completion_targets(

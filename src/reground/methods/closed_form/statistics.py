@@ -96,7 +96,9 @@ class KeyStatistics:
         if absent:
             moments, num_tokens = _second_moments(model, absent, list(corpus.texts(num_texts)))
             for path, moment_II in moments.items():
-                _write_tensors(files[path], {"moment": moment_II.double(), "num_tokens": torch.tensor(num_tokens)})
+                _write_tensors(
+                    files[path], {"moment": moment_II.cpu().double(), "num_tokens": torch.tensor(num_tokens)}
+                )
         num_tokens = int(load_file(files[paths[0]])["num_tokens"])
         report = StatisticsReport(corpus=corpus.name, num_texts=num_texts, num_tokens=num_tokens, was_kept=not absent)
         return cls(files, report)

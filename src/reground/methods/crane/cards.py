@@ -108,6 +108,7 @@ class Cards:
             self.library.add(list(back.values()))
         for name in (name for put in puts for name in put.ids):
             self._in_force.pop(name, None)
+            self._priors.pop(name, None)
         self._in_force |= {name: card for name, card in back.items() if name in self._order}
 
     def all(self) -> tuple[Given, ...]:

@@ -527,29 +527,38 @@ class CraneModel(WrappedModel):
         """Go on with chains that say what a card took back, from that sentence, with what holds now in its place.
 
         The unedited model goes on, without cards, as after it was let go. Each card corrects a chain once. Where the
-        same follows as before, nobody asked for what the card says, and what was written stays.
+        same follows as before, nobody asked for what the card says, and what was written stays; so it does where the
+        budget would end before the chain.
 
         Returns:
             The chains that were gone on with.
         """
         if not self._config.corrects or "begun_chains" not in self.base.capabilities:
             return []
-        found = [(one, self._correction(one)) for one in drafts if one.seen and _can_be_read(one.query)]
-        corrections = {draft: correction for draft, correction in found if correction is not None}
-        before = {draft: draft.output for draft in corrections}
-        start = time.perf_counter()
-        rows = [(one, one.query.model_copy(update={"chain_start": made.begun})) for one, made in corrections.items()]
-        self._write_on(rows, max_new_tokens, temperature)
-        self.usage.rewriting_s += time.perf_counter() - start
         changed = []
-        for draft, made in corrections.items():
-            del draft.seen[made.given.id]
-            if draft.output.text.partition(made.begun)[2] == before[draft].text.partition(made.stood)[2]:
-                draft.output = before[draft]
-                continue
-            draft.given, draft.again, draft.read_to = (made.given,), None, len(made.begun)
-            draft.stated |= {made.given.id}
-            changed.append(draft)
+        pending = [one for one in drafts if one.seen and _can_be_read(one.query)]
+        while pending:
+            found = [(one, self._correction(one)) for one in pending]
+            corrections = {draft: correction for draft, correction in found if correction is not None}
+            before = {draft: draft.output for draft in corrections}
+            start = time.perf_counter()
+            rows = [
+                (one, one.query.model_copy(update={"chain_start": made.begun})) for one, made in corrections.items()
+            ]
+            self._write_on(rows, max_new_tokens, temperature)
+            self.usage.rewriting_s += time.perf_counter() - start
+            pending = []
+            for draft, made in corrections.items():
+                del draft.seen[made.given.id]
+                stood = before[draft]
+                is_same = draft.output.text.partition(made.begun)[2] == stood.text.partition(made.stood)[2]
+                if is_same or (draft.output.is_truncated and not stood.is_truncated):
+                    draft.output = stood
+                    pending.append(draft)
+                    continue
+                draft.given, draft.stated = (made.given,), frozenset((made.given.id,))
+                draft.inserted, draft.again, draft.read_to = {}, None, len(made.begun)
+                changed.append(draft)
         self.usage.num_corrected += len(changed)
         return changed
 

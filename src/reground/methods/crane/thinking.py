@@ -109,17 +109,17 @@ def restated(text: str, prior: Answer, answer: Answer, name: str = "") -> str | 
         return None
     parts = _words(name).split(text) if name else [text]
     names = _words(name).findall(text) if name else []
-    for spelling in filter(None, map(normalised, prior.spellings)):
-        said = [_words(spelling).sub(lambda _: answer.text, part) for part in parts]
-        if said != parts:
-            return "".join(part + called for part, called in zip(said, [*names, ""], strict=True))
-    return None
+    said = [_words(*map(normalised, prior.spellings)).sub(lambda _: answer.text, part) for part in parts]
+    if said == parts:
+        return None
+    return "".join(part + called for part, called in zip(said, [*names, ""], strict=True))
 
 
-def _words(name: str) -> re.Pattern[str]:
-    """These words, one after the other, whatever stands between them."""
-    words = r"\W+".join(map(re.escape, name.split()))
-    return re.compile(rf"(?<!\w){words}(?!\w)", re.IGNORECASE)
+def _words(*names: str) -> re.Pattern[str]:
+    """The words of one of these names, one after the other, whatever stands between them; the longest name first."""
+    longest_first = sorted(filter(None, names), key=len, reverse=True)
+    words = "|".join(r"\W+".join(map(re.escape, name.split())) for name in longest_first)
+    return re.compile(rf"(?<!\w)(?:{words})(?!\w)", re.IGNORECASE)
 
 
 def _run_together(text: str) -> str:
