@@ -17,11 +17,16 @@ from torch.nn import functional
 
 from reground.methods.forward import computed_by
 
-__all__ = ["in_pieces", "linear_of", "row_pieces"]
+__all__ = ["gradient_bytes", "in_pieces", "linear_of", "row_pieces"]
 
 #: A weight that takes less is one piece. Below it the gradient matters to nobody.
 _FEWEST_BYTES = 8 << 20
 _PIECE_BYTES = 4 << 20
+
+
+def gradient_bytes(weight_bytes: int) -> int:
+    """What the gradient of a weight of so many bytes takes at a time."""
+    return weight_bytes if weight_bytes < _FEWEST_BYTES else _PIECE_BYTES
 
 
 def row_pieces(weight_OI: torch.Tensor) -> list[torch.nn.Parameter]:

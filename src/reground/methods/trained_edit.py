@@ -115,7 +115,8 @@ class CompletionEditor(ABC, Generic[_Config]):
     def working_bytes(self, model: Model) -> int:
         """What is trained, its gradient and Adam's two moments, and as much again for what undo puts back.
 
-        An adapter is taken out to be undone; the value itself then stands in the place of the copy.
+        An adapter is taken out to be undone; the value itself then stands in the place of the copy. Of large weights
+        that are trained in pieces this is up to a quarter too much.
         """
         local = weights_of(model, self.needs, self.name)
         with seeded(0, local.device):

@@ -19,7 +19,7 @@ from reground.methods.base import EditCost
 from reground.methods.chain_target import completion_targets, edit_query
 from reground.methods.cost import measured_on
 from reground.methods.edited import SavedEdit
-from reground.methods.row_pieces import linear_of, row_pieces
+from reground.methods.row_pieces import gradient_bytes, linear_of, row_pieces
 from reground.methods.training_step import TrainingReport, descend, seeded
 from reground.methods.upper_layers import UpperLayers, recorded
 from reground.methods.weight_edit import (
@@ -60,9 +60,10 @@ class WiseEditor:
         return self._name
 
     def working_bytes(self, model: Model) -> int:
-        """The side memory, its gradient and Adam's two moments, each as large as the weight it stands beside."""
+        """The side memory, its gradient and Adam's two moments, in single precision."""
         place = _Place.of(weights_of(model, self.needs, self.name), self._config)
-        return 4 * num_bytes({"weight": place.module.weight})
+        size = 4 * place.module.weight.numel()
+        return 3 * size + gradient_bytes(size)
 
     def apply(self, model: Model, edits: Sequence[Edit], *, seed: int = 0) -> WeightEdit:
         """The model with side memories trained on ``edits``; an error on the way leaves it as it was.
