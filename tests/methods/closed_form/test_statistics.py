@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -9,8 +11,11 @@ import torch
 
 from reground.edits.records import Edit
 from reground.errors import InputError
+from reground.methods.closed_form import statistics as statistics_module
 from reground.methods.closed_form.corpus import Corpus, open_corpus
+from reground.methods.closed_form.panels import project
 from reground.methods.closed_form.statistics import KeyStatistics
+from reground.methods.cost import Measured
 from reground.methods.registry import create_editor
 from reground.models.hf.adapter import HfModel
 
@@ -73,6 +78,47 @@ def test_what_was_gathered_is_kept(tiny_model: HfModel, corpus: Corpus, own_cach
     assert not other.report.was_kept
     assert other.files[low] != first.files[low]
     assert len(list(own_cache.rglob("*"))) == 5, "four files in one folder, no drafts left"
+
+
+def test_what_is_read_while_edits_are_made_follows_from_the_moment(tiny_model: HfModel, corpus: Corpus) -> None:
+    path = tiny_model.layer_path(0, "mlp.down_proj")
+    statistics = KeyStatistics.gathered(tiny_model, [path], corpus, 10)
+    moment_II = statistics.moment(path)
+    keys_IN = torch.randn(len(moment_II), 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    jittered_II = moment_II + 1e-6 * moment_II.diagonal().mean() * torch.eye(len(moment_II), dtype=torch.float64)
+    for _ in range(2):
+        solved_IN = statistics.inverse(path)(keys_IN)
+        torch.testing.assert_close(jittered_II @ solved_IN, keys_IN, rtol=1e-4, atol=1e-4)
+        strengths_I, directions = statistics.principal(path)
+        torch.testing.assert_close(strengths_I, torch.linalg.eigvalsh(moment_II))
+        torch.testing.assert_close(project(directions, len(moment_II), keys_IN), keys_IN)
+        for kept in (statistics.files[path].with_suffix(".factor.safetensors"), directions):
+            kept.write_bytes(b"cut short")
+
+
+@pytest.mark.parametrize("method", ["rome", "memit", "alphaedit"])
+def test_all_that_is_read_is_on_disk_before_an_edit_is_timed(
+    method: str, tiny_model: HfModel, tiny_edits: list[Edit], corpus: Corpus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    editor = create_editor(method, {"corpus": corpus.name, "num_steps": 1})
+    written: list[bool] = []
+    is_metered = False
+
+    @contextmanager
+    def metered(model: HfModel) -> Iterator[Measured]:
+        nonlocal is_metered
+        is_metered = True
+        yield Measured()
+        is_metered = False
+
+    monkeypatch.setattr("reground.methods.closed_form.editor.measured_on", metered)
+    real = statistics_module._write_tensors
+    monkeypatch.setattr(
+        statistics_module, "_write_tensors", lambda *given: (written.append(is_metered), real(*given))[1]
+    )
+    with editor.apply(tiny_model, tiny_edits[:1]):
+        assert len(written) == 2
+        assert not any(written)
 
 
 def test_a_damaged_file_is_gathered_again(tiny_model: HfModel, corpus: Corpus) -> None:

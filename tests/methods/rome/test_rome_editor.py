@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from reground.edits.records import Edit
 from reground.errors import InputError, ModelError
+from reground.methods import recomputing
 from reground.methods.base import Editor
 from reground.methods.chain_target import edit_query
+from reground.methods.closed_form import value
 from reground.methods.closed_form.activations import at_tokens
 from reground.methods.closed_form.config import TokenKind
 from reground.methods.closed_form.tokens import token_index
@@ -153,3 +156,30 @@ def test_a_saved_edit_is_refused_on_other_weights(
             editor.load(tiny_model, tmp_path / "edit")
     with editor.load(tiny_model, tmp_path / "edit"):
         pass
+
+
+def test_prompts_run_one_by_one_find_the_value_that_all_together_find(
+    tiny_model: HfModel, tiny_edits: list[Edit], corpus: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where all prompts together would keep too much for the way back."""
+    editor = rome(corpus, num_steps=4)
+    found, num_parts = [], []
+    split = value._parts
+
+    def counted(*given: Any) -> list[Any]:
+        parts = split(*given)
+        num_parts.append(len(parts))
+        return parts
+
+    monkeypatch.setattr(value, "_parts", counted)
+    for most in (recomputing._MOST_BYTES, 0):
+        monkeypatch.setattr(recomputing, "_MOST_BYTES", most)
+        with editor.apply(tiny_model, tiny_edits[:1]) as edited:
+            (report,) = edited.details["values"]  # type: ignore[attr-defined]
+            path = tiny_model.layer_path(0, "mlp.down_proj")
+            found.append((report, tiny_model.module.get_submodule(path).get_parameter("weight").detach().clone()))
+    assert num_parts == [1, 3]
+    (together, weight_OI), (one_by_one, again_OI) = found
+    for name in ("num_steps", "first_loss", "last_loss", "relative_norm"):
+        assert one_by_one[name] == pytest.approx(together[name], rel=1e-3)
+    torch.testing.assert_close(again_OI, weight_OI, rtol=1e-3, atol=1e-5)
