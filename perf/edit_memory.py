@@ -8,7 +8,8 @@ vocabulary; a picture is 391 tokens. Each method makes two edits, each undone be
 what is made once, such as the statistics of a corpus, is there. The bound is twice the weights that the edit acts on,
 and the two moments that Adam keeps of each number it trains: a method that copied the model, or a matrix as wide as a
 layer, would be far above it. What answering the same prompt takes, a pass forward, is told beside it: an edit runs the
-model too.
+model too. ``alphaedit`` is left out: it reads its statistics as ``memit`` does, but to find its principal directions,
+once for a corpus, takes many minutes at this width.
 
 Prints one JSON object, in MB; ends with 1 if a method takes more than its bound and such a pass together.
 """
@@ -45,7 +46,7 @@ _TEXT: dict[str, Any] = {
 }
 #: What their updates are to spare; few words, as only the size of the statistics matters here.
 _CORPUS = [f"which drug comes first for a ring in organ {number} of the image?" for number in range(24)]
-_CLOSED_FORM = ("rome", "memit", "alphaedit")
+_CLOSED_FORM = ("rome", "memit")
 
 
 def _bytes_of(model: HfModel, layer: int, part: str) -> int:
@@ -70,7 +71,6 @@ _WEIGHTS: dict[str, Callable[[HfModel], int]] = {
     "wise": _down_projection,
     "rome": _down_projection,
     "memit": _down_projection,
-    "alphaedit": _down_projection,
 }
 
 

@@ -69,6 +69,7 @@ class EditCard(Record):
         modality: ``visual`` if the subject is given by an image, else ``textual``.
         image: The image of a visual card.
         percept: What the unedited model itself says it sees in the image.
+        belief: What the unedited model itself answered to the question, where it was asked.
         subject: What the fact is about, if it has a name.
         relation: Which fact about it.
         provenance: Who, when, on what grounds, in place of what.
@@ -81,6 +82,7 @@ class EditCard(Record):
     modality: Modality
     image: ImageRef | None = None
     percept: Text | None = None
+    belief: Answer | None = None
     subject: Text | None = None
     relation: Text | None = None
     provenance: Provenance = Provenance()
@@ -101,12 +103,15 @@ class Picture(Record):
     content: bytes
 
 
-def card_of(edit: Edit, *, percept: str | None = None, provenance: Provenance | None = None) -> EditCard:
+def card_of(
+    edit: Edit, *, percept: str | None = None, belief: str | None = None, provenance: Provenance | None = None
+) -> EditCard:
     """The card of an edit.
 
     Args:
         edit: The edit.
         percept: What the unedited model says it sees in its image.
+        belief: What it answers to the edit's question.
         provenance: Where it comes from; the edit's own source if None.
     """
     return EditCard(
@@ -117,6 +122,7 @@ def card_of(edit: Edit, *, percept: str | None = None, provenance: Provenance | 
         modality=edit.modality,
         image=edit.image,
         percept=percept,
+        belief=None if belief is None else Answer(text=belief),
         subject=edit.subject,
         relation=edit.relation,
         provenance=provenance or Provenance(source=edit.source),
@@ -126,12 +132,13 @@ def card_of(edit: Edit, *, percept: str | None = None, provenance: Provenance | 
 def card_id(card: EditCard) -> str:
     """An id that depends on what the card says and on what its image shows.
 
-    Provenance and percept are no part of it: the same fact entered twice, by two people or for two models, is one card.
+    Provenance, percept and belief are no part of it: the same fact entered twice, by two people or for two models, is
+    one card.
 
     Raises:
         ImageError: The image is missing, or its address malformed.
     """
-    content = card.model_dump(mode="json", exclude={"provenance", "percept", "image"})
+    content = card.model_dump(mode="json", exclude={"provenance", "percept", "belief", "image"})
     return content_id("c", {**content, "image": _frame_keys(card.image)})
 
 

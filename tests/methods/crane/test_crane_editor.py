@@ -787,6 +787,31 @@ def test_a_visual_card_corrects_what_is_said_right_after_its_percept(
             assert crane.generate([query])[0][0].text == told(stays, "it")
 
 
+def test_what_the_unedited_model_answered_is_taken_back_where_nothing_else_is_known(
+    settings: dict[str, Any], tiny_images: list[str]
+) -> None:
+    edit = Edit(
+        subject="ring in the kidney",
+        relation="condition",
+        modality="visual",
+        question="which condition is this?",
+        image=ImageRef(frames=(tiny_images[0],)),
+        new_answer=Answer(text="ostrulia"),
+        statement="A ring in the kidney must now be read as ostrulia.",
+    )
+
+    def tell(query: Query) -> str:
+        chain = query.chain_start or "the image shows a star. a star means velmora."
+        return told(chain.strip(), chain.split()[-1].strip("."))
+
+    query = Query(question=edit.question, image=edit.image)
+    for changed, answer in (({}, "ostrulia"), ({"percept_question": "what is it?"}, "velmora")):
+        with edited(Teller(tell), [edit], {**settings, **changed}) as crane:
+            belief = crane.given([query])[0][0].card.belief
+            assert (None if belief is None else belief.text) == ("velmora" if not changed else None)
+            assert crane.generate([query])[0][0].text.endswith(f"<answer> {answer}</answer>")
+
+
 def test_a_library_in_a_folder_keeps_its_own_cards(settings: dict[str, Any], tmp_path: Path) -> None:
     pytest.importorskip("lancedb", reason="lancedb is not installed; pip install 'reground[library]'")
     model, folder = Teller(reads_country), str(tmp_path / "cards")

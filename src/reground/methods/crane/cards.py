@@ -16,6 +16,7 @@ from reground.library.exchange import read_cards
 from reground.library.routing import Calibration, Route, Router
 from reground.library.store import Layout, Library
 from reground.methods.crane.config import CranePromptConfig
+from reground.methods.crane.thinking import states
 from reground.models.base import Query
 
 __all__ = ["Cards", "Given", "Put", "newest_first", "open_cards"]
@@ -28,7 +29,8 @@ class Given:
     Attributes:
         id, card: The card.
         order: The later a card came into force, the larger.
-        priors: What it took back: its own prior answer, and those of the cards it displaced.
+        priors: What it took back: what held before and what the unedited model answered, of this card and of those
+            that it displaced.
     """
 
     id: str
@@ -79,8 +81,8 @@ class Cards:
         stale = dict.fromkeys(pair.standing for pair in added.contradictions)
         displaced = tuple(self.library.get(name).card for name in stale if name not in named)
         for pair in added.contradictions:
-            before = self._priors.get(pair.standing, _prior(self.library.get(pair.standing).card))
-            self._priors[pair.entered] = (*self._priors.get(pair.entered, _prior(named[pair.entered])), *before)
+            before = self._priors.get(pair.standing, _priors(self.library.get(pair.standing).card))
+            self._priors[pair.entered] = (*self._priors.get(pair.entered, _priors(named[pair.entered])), *before)
         if stale:
             self.library.remove(list(stale))
         for name, card in named.items():
@@ -127,11 +129,13 @@ class Cards:
         return newest_first(self._given(hit.id, hit.card) for hit in route.hits)
 
     def _given(self, name: str, card: EditCard) -> Given:
-        return Given(name, card, self._order.get(name, 0), self._priors.get(name, _prior(card)))
+        return Given(name, card, self._order.get(name, 0), self._priors.get(name, _priors(card)))
 
 
-def _prior(card: EditCard) -> tuple[Answer, ...]:
-    return () if card.prior_answer is None else (card.prior_answer,)
+def _priors(card: EditCard) -> tuple[Answer, ...]:
+    """What held before and what the unedited model answered, unless that is what the card says."""
+    known = (answer for answer in (card.prior_answer, card.belief) if answer is not None)
+    return tuple(answer for answer in known if not any(states(text, card.new_answer) for text in answer.spellings))
 
 
 def newest_first(given: Iterable[Given]) -> tuple[Given, ...]:

@@ -15,7 +15,7 @@ from reground.methods.cost import measured_on
 from reground.methods.crane.cards import open_cards
 from reground.methods.crane.config import CraneConfig, CranePromptConfig
 from reground.methods.crane.model import CraneModel
-from reground.methods.crane.percept import ask_percepts
+from reground.methods.crane.percept import Seen, ask_percepts
 from reground.methods.edited import SavedEdit
 from reground.models.base import Capability, Model
 from reground.training.policy_card import PolicyCard
@@ -70,9 +70,11 @@ class CranePromptEditor:
         policy = self._policy(base, self._config) if below is None else below.policy
         kept = open_cards(self._config) if below is None else below.cards
         with measured_on(base) as meter:
-            percepts = ask_percepts(base, edits, self._config) if self._config.keeps_percept else [None] * len(edits)
+            seen = ask_percepts(base, edits, self._config) if self._config.keeps_percept else [Seen()] * len(edits)
             asked = time.perf_counter()
-            cards = [card_of(edit, percept=percept) for edit, percept in zip(edits, percepts, strict=True)]
+            cards = [
+                card_of(edit, percept=own.percept, belief=own.belief) for edit, own in zip(edits, seen, strict=True)
+            ]
             put = kept.put(cards)
             insert_s = time.perf_counter() - asked
         cost = EditCost(
