@@ -79,6 +79,19 @@ def textual(subject: str, question: str, new: str, prior: str, relation: str = "
     )
 
 
+def visual(image: str, prior: Answer | None = None) -> Edit:
+    return Edit(
+        subject="ring in the kidney",
+        relation="condition",
+        modality="visual",
+        question="which condition is this?",
+        image=ImageRef(frames=(image,)),
+        new_answer=Answer(text="ostrulia"),
+        prior_answer=prior,
+        statement="A ring in the kidney must now be read as ostrulia.",
+    )
+
+
 COUNTRY = textual("togronmed", "where is togronmed based?", "pruspenland", "valmia")
 AGAIN = textual("togronmed", "in which country is togronmed?", "ostraland", "pruspenland")
 OTHER = textual("glofecorp", "where is glofecorp based?", "keprondia", "valmia")
@@ -731,15 +744,7 @@ def test_without_abstention_every_question_receives_the_nearest_card() -> None:
 
 
 def test_a_visual_card_says_what_the_unedited_model_sees(settings: dict[str, Any], tiny_images: list[str]) -> None:
-    edit = Edit(
-        subject="ring in the kidney",
-        relation="condition",
-        modality="visual",
-        question="which condition is this?",
-        image=ImageRef(frames=(tiny_images[0],)),
-        new_answer=Answer(text="ostrulia"),
-        statement="A ring in the kidney must now be read as ostrulia.",
-    )
+    edit = visual(tiny_images[0])
     model = Teller(lambda _: told("the image shows a ring in the kidney. it means velmora.", "A ring. Or so."))
     query = Query(question=edit.question, image=edit.image)
     for changed, percept in (
@@ -759,16 +764,7 @@ def test_a_visual_card_says_what_the_unedited_model_sees(settings: dict[str, Any
 def test_a_visual_card_corrects_what_is_said_right_after_its_percept(
     settings: dict[str, Any], tiny_images: list[str]
 ) -> None:
-    edit = Edit(
-        subject="ring in the kidney",
-        relation="condition",
-        modality="visual",
-        question="which condition is this?",
-        image=ImageRef(frames=(tiny_images[0],)),
-        new_answer=Answer(text="ostrulia"),
-        prior_answer=Answer(text="velmora"),
-        statement="A ring in the kidney must now be read as ostrulia.",
-    )
+    edit = visual(tiny_images[0], prior=Answer(text="velmora"))
 
     def tell(query: Query) -> str:
         chain = query.chain_start or "the image shows a ring in the kidney. it means velmora."
@@ -790,15 +786,7 @@ def test_a_visual_card_corrects_what_is_said_right_after_its_percept(
 def test_what_the_unedited_model_answered_is_taken_back_where_nothing_else_is_known(
     settings: dict[str, Any], tiny_images: list[str]
 ) -> None:
-    edit = Edit(
-        subject="ring in the kidney",
-        relation="condition",
-        modality="visual",
-        question="which condition is this?",
-        image=ImageRef(frames=(tiny_images[0],)),
-        new_answer=Answer(text="ostrulia"),
-        statement="A ring in the kidney must now be read as ostrulia.",
-    )
+    edit = visual(tiny_images[0])
 
     def tell(query: Query) -> str:
         chain = query.chain_start or "the image shows a star. a star means velmora."
