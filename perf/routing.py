@@ -39,11 +39,13 @@ def main() -> None:
     parser.add_argument("--queries", type=int, default=256, help="questions")
     parser.add_argument("--batch", type=int, default=32, help="questions of one call")
     parser.add_argument("--background", help="file of further cards")
+    parser.add_argument("--text-encoder", help="spec of the library's text encoder")
     given = parser.parse_args()
     model = load_model("phantom-med")
     queries = _far(given.queries + given.batch)
     edit = ReasonEditBenchmark().edits("test", 1)[0]
-    with create_editor("crane", {"background": given.background}).apply(model, [edit]) as edited:
+    settings = {"background": given.background, "text_encoder": given.text_encoder}
+    with create_editor("crane", settings).apply(model, [edit]) as edited:
         assert isinstance(edited, CraneModel)
         batches = [queries[start : start + given.batch] for start in range(0, len(queries), given.batch)]
         rows = [_compared(model, edited, batch, is_first=bool(number % 2)) for number, batch in enumerate(batches)][1:]
@@ -52,6 +54,7 @@ def main() -> None:
     report = {
         "num_queries": sum(row["num_queries"] for row in rows),
         "num_cards": num_cards,
+        "text_encoder": given.text_encoder or "default",
         "batch": given.batch,
         "load_average": round(os.getloadavg()[0], 2),
         "alone_s": round(alone, 3),
