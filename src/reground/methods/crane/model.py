@@ -315,7 +315,6 @@ class CraneModel(WrappedModel):
                 inserted[draft] = (call, [])
                 self.usage.num_called += 1
         released = {draft: end for draft, end in stated.items() if end is not None and draft not in inserted}
-        start = time.perf_counter()
         beside = [self._with_further(draft, *further) for draft, further in inserted.items()]
         by_policy = {draft: draft.output for draft in released}
         alone = [self._let_go(draft, end) for draft, end in released.items()]
@@ -326,7 +325,6 @@ class CraneModel(WrappedModel):
             if self._ends_here(draft, draft.output) and not self._ends_here(draft, output) and not output.is_truncated:
                 draft.output = output
                 self.usage.num_released -= 1
-        self.usage.rewriting_s += time.perf_counter() - start
         return [*inserted, *released]
 
     def _may_matter(self, hit: Given, draft: _Draft, sentence: Sentence) -> bool:
@@ -475,6 +473,7 @@ class CraneModel(WrappedModel):
 
     def _write_on(self, rows: Sequence[tuple[_Draft, Query]], max_new_tokens: int, temperature: float) -> None:
         """Put what the model writes to these queries in the place of what was written so far."""
+        start = time.perf_counter()
         by_seed: dict[int, list[tuple[_Draft, Query]]] = {}
         for draft, query in rows:
             by_seed.setdefault(draft.seed, []).append((draft, query))
@@ -483,6 +482,7 @@ class CraneModel(WrappedModel):
             written = self.base.generate(queries, max_new_tokens=max_new_tokens, temperature=temperature, seed=seed)
             for (draft, _), (output,) in zip(asked, written, strict=True):
                 draft.output = _within(output, max_new_tokens)
+        self.usage.rewriting_s += time.perf_counter() - start
 
     def _handed_back(
         self, drafts: Sequence[Sequence[_Draft]], ask: Callable[[Sequence[int], Sequence[Query]], list[list[Output]]]
@@ -541,12 +541,10 @@ class CraneModel(WrappedModel):
             found = [(one, self._correction(one)) for one in pending]
             corrections = {draft: correction for draft, correction in found if correction is not None}
             before = {draft: draft.output for draft in corrections}
-            start = time.perf_counter()
             rows = [
                 (one, one.query.model_copy(update={"chain_start": made.begun})) for one, made in corrections.items()
             ]
             self._write_on(rows, max_new_tokens, temperature)
-            self.usage.rewriting_s += time.perf_counter() - start
             pending = []
             for draft, made in corrections.items():
                 del draft.seen[made.given.id]
@@ -575,10 +573,11 @@ class CraneModel(WrappedModel):
         held = [one for one in draft.seen.values() if one.card.image is None or not states(chain, one.card.new_answer)]
         for place, sentence in enumerate(sentences):
             for one in held:
-                near = sentences[max(0, place - 1) : place + 1] if one.card.image is not None else [sentence]
-                if not any(calls(text.text, name_of(one.card), told) for text in near):
+                name, is_textual = name_of(one.card), one.card.image is None
+                near = [sentence] if is_textual else sentences[max(0, place - 1) : place + 1]
+                if not any(calls(text.text, name, told) for text in near):
                     continue
-                spared = name_of(one.card) if one.card.image is None else ""  # a percept may hold what it is taken for
+                spared = name if is_textual else ""  # a percept may hold what it is taken for
                 for prior in one.priors:
                     if (said := restated(sentence.text, prior, one.card.new_answer, spared)) is not None:
                         stood = chain[: sentence.end].rstrip()

@@ -18,7 +18,7 @@ from reground.methods.identity import ArtifactReader
 from reground.methods.mend.config import MendConfig, MendFitConfig
 from reground.methods.mend.layers import edited_layers, gradient_factors
 from reground.methods.mend.transform import MendTransform
-from reground.methods.training_step import seeded
+from reground.methods.training_step import is_finite, seeded
 from reground.methods.weight_edit import (
     WeightEdit,
     check_base,
@@ -156,7 +156,7 @@ def _edited_weights(
     edited = {}
     for path, layer in layers.items():
         value_OI = (layer.weight.float() - updates[path]).to(layer.weight.dtype)
-        if not bool(torch.isfinite(value_OI).all()):
+        if not is_finite(value_OI):
             raise ModelError(
                 f"the update of {path!r} is not finite.",
                 "gradients and updates that are finite numbers",
