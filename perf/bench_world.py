@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,19 +31,23 @@ PICTURE_SIZE = (640, 480)
 _PATCH_SIZE = 14
 
 
-def build_large_picture_checkpoint(folder: Path, hidden_size: int = 64, **text_settings: Any) -> Path:
+def build_large_picture_checkpoint(
+    folder: Path, hidden_size: int = 64, *, vision_settings: Mapping[str, Any] | None = None, **text_settings: Any
+) -> Path:
     """A Qwen2-VL, random and by default tiny, but with patches and pixel limits as published checkpoints have them.
 
     Args:
         folder: Where to write.
         hidden_size: Width of the text model.
+        vision_settings: Of the tower's config, other than a tiny one's.
         text_settings: Of the text model's config, other than a tiny one's.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         small, processor = build_qwen2_vl(hidden_size)
         config: Any = small.config
-        config.vision_config.patch_size = _PATCH_SIZE
+        tower = config.vision_config
+        config.vision_config = type(tower)(**{**tower.to_dict(), "patch_size": _PATCH_SIZE, **(vision_settings or {})})
         tiny = config.text_config
         further = {"max_position_embeddings": 4096, "layer_types": None, **text_settings}
         config.text_config = type(tiny)(**{**tiny.to_dict(), **further})

@@ -7,7 +7,8 @@ import torch
 from torch.nn import functional
 
 from reground.methods import row_pieces
-from reground.methods.row_pieces import in_pieces, linear_of
+from reground.methods.row_pieces import in_pieces, linear_of, linears_of
+from reground.methods.row_pieces import row_pieces as pieces_of
 from reground.methods.training_step import TrainingReport, descend
 
 
@@ -91,3 +92,26 @@ def test_a_small_weight_is_one_piece() -> None:
     inputs = torch.ones(2, 5)
     expected = functional.linear(inputs, weight_OI, bias_O)
     torch.testing.assert_close(linear_of(inputs, torch.split(weight_OI, 2), bias_O), expected)
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_a_piece_has_its_whole_gradient_before_the_next_has_any() -> None:
+    """Of several inputs, each of which goes another way to the loss."""
+    torch.manual_seed(1)
+    weight, bias, inputs = torch.randn(7, 5), torch.randn(7), [torch.randn(3, 5), torch.randn(2, 4, 5)]
+    pieces = pieces_of(weight)
+    assert len(pieces) == 3
+    order = []
+    for number, piece in enumerate(pieces):
+        piece.requires_grad_(True)
+        piece.register_hook(lambda _, number=number: order.append(("whole", number)))
+        piece.register_post_accumulate_grad_hook(lambda _, number=number: order.append(("stepped", number)))
+    outputs = linears_of(inputs, pieces, bias)
+    loss = outputs[0].tanh().sum() + outputs[1].square().mean()
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert order == [(what, number) for number in (2, 1, 0) for what in ("whole", "stepped")]
+    whole = weight.clone().requires_grad_(True)
+    expected = [functional.linear(each, whole, bias) for each in inputs]
+    torch.testing.assert_close(outputs, expected)
+    (expected[0].tanh().sum() + expected[1].square().mean()).backward()  # type: ignore[no-untyped-call]
+    torch.testing.assert_close(torch.cat([piece.grad for piece in pieces if piece.grad is not None]), whole.grad)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 
 import torch
 
 from reground.errors import CapabilityError, ModelError
-from reground.methods.recomputing import recomputing
+from reground.methods.recomputing import recomputing, recomputing_tower
 from reground.methods.row_pieces import in_pieces
 from reground.methods.training_config import Objective
 from reground.methods.training_step import (
@@ -98,7 +99,8 @@ def fit_completions(
             return loss_of(_whole_logits(model, batch), batch)
 
         losses = [partial(loss_from, start) for start in starts]
-    with in_pieces(model.module, parameters) as pieces:
+    tower = recomputing_tower(model) if trains_vision else nullcontext()
+    with tower, in_pieces(model.module, parameters) as pieces:
         return descend(
             pieces,
             losses,

@@ -15,9 +15,9 @@ from functools import partial
 import torch
 from torch.nn import functional
 
-from reground.methods.forward import computed_by
+from reground.models.hf.forward import computed_by
 
-__all__ = ["gradient_bytes", "in_pieces", "linear_of", "row_pieces"]
+__all__ = ["gradient_bytes", "in_pieces", "linear_of", "linears_of", "row_pieces"]
 
 #: A weight that takes less is one piece. Below it the gradient matters to nobody.
 _FEWEST_BYTES = 8 << 20
@@ -41,10 +41,20 @@ def row_pieces(weight_OI: torch.Tensor) -> list[torch.nn.Parameter]:
 
 def linear_of(inputs: torch.Tensor, pieces: Sequence[torch.Tensor], bias_O: torch.Tensor | None = None) -> torch.Tensor:
     """A linear layer (outputs on the last axis) whose weight is these pieces one below the other."""
+    return linears_of([inputs], pieces, bias_O)[0]
+
+
+def linears_of(
+    inputs: Sequence[torch.Tensor], pieces: Sequence[torch.Tensor], bias_O: torch.Tensor | None = None
+) -> list[torch.Tensor]:
+    """The same of several inputs, piece by piece, so that on the way back a piece has its gradient of all of them
+    before the next one has any.
+    """
     if len(pieces) == 1:
-        return functional.linear(inputs, pieces[0], bias_O)
-    output = torch.cat([functional.linear(inputs, rows_RI) for rows_RI in pieces], dim=-1)
-    return output if bias_O is None else output + bias_O
+        return [functional.linear(each, pieces[0], bias_O) for each in inputs]
+    parts = [[functional.linear(each, rows_RI) for each in inputs] for rows_RI in pieces]
+    outputs = [torch.cat(parts_of_one, dim=-1) for parts_of_one in zip(*parts, strict=True)]
+    return outputs if bias_O is None else [output + bias_O for output in outputs]
 
 
 @contextmanager

@@ -27,6 +27,7 @@ from reground.methods.weight_edit import (
 )
 from reground.models.base import Capability, Model
 from reground.models.hf.adapter import HfModel
+from reground.models.hf.tiles import in_tiles
 
 __all__ = ["CompletionEdit", "CompletionEditor", "WeightChange"]
 
@@ -141,7 +142,7 @@ class CompletionEditor(ABC, Generic[_Config]):
         require_edits(edits, self.name)
         self._check_edits(edits)
         config = self._config
-        with measured_on(local) as meter, seeded(seed, local.device):
+        with measured_on(local) as meter, in_tiles(local.mlps), seeded(seed, local.device):
             change = self._change(local, config)
             try:
                 targets = completion_targets(

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -134,6 +135,7 @@ def descend(
     loss_floor: float,
     weight_decay: float = 0.0,
     is_lean: bool = False,
+    masks: Mapping[str, torch.Tensor] | None = None,
 ) -> TrainingReport:
     """Train ``parameters`` in place with Adam until every loss is below the floor.
 
@@ -148,6 +150,8 @@ def descend(
         weight_decay: Adam's L2 penalty.
         is_lean: Whether each parameter takes its step as soon as its gradient is complete, which is then let go of.
             The steps are the same.
+        masks: By name, True on what is trained of each parameter, which has to be lean; the rest stays, and takes
+            nothing of the optimiser's memory. None: everything is trained.
 
     Raises:
         ModelError: A loss or a trained parameter is no longer finite.
@@ -155,7 +159,16 @@ def descend(
     num_taken = 0
     pass_losses: list[float] = []
     has_converged = False
-    with trainable(parameters.values()), _stepping(parameters.values(), learning_rate, weight_decay, is_lean) as step:
+    optimiser_of = partial(torch.optim.Adam, lr=learning_rate, weight_decay=weight_decay, fused=True)
+    if is_lean:
+        leaves = [
+            _Leaf(parameter, optimiser_of, None if masks is None else masks[name])
+            for name, parameter in parameters.items()
+        ]
+        stepping = _stepping_within(leaves)
+    else:
+        stepping = _stepping(optimiser_of(parameters.values()))
+    with trainable(parameters.values()), stepping as step:
         for _ in range(num_steps):
             values = []
             for loss_of_batch in losses:
@@ -166,6 +179,7 @@ def descend(
                 if not math.isfinite(values[-1]):
                     raise _diverged(f"the loss is {values[-1]} after {num_taken} steps", learning_rate)
                 step(loss)
+                del loss  # and with it what it hangs on, before the next is there
                 num_taken += 1
             pass_losses.append(sum(values) / len(values))
             has_converged = all(value < loss_floor for value in values)
@@ -180,37 +194,51 @@ def descend(
 
 
 @contextmanager
-def _stepping(
-    parameters: Iterable[torch.nn.Parameter], learning_rate: float, weight_decay: float, is_lean: bool
-) -> Iterator[Callable[[torch.Tensor], None]]:
-    """What takes one step of Adam down a loss."""
+def _stepping(optimiser: torch.optim.Adam) -> Iterator[Callable[[torch.Tensor], None]]:
+    """What takes one step down a loss."""
 
-    def optimiser_of(some: Iterable[torch.nn.Parameter]) -> torch.optim.Adam:
-        return torch.optim.Adam(some, lr=learning_rate, weight_decay=weight_decay, fused=True)
+    def step(loss: torch.Tensor) -> None:
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
 
-    if not is_lean:
-        optimiser = optimiser_of(parameters)
+    yield step
 
-        def step(loss: torch.Tensor) -> None:
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
 
-        yield step
-        return
-
-    own = {parameter: optimiser_of([parameter]) for parameter in parameters}
-
-    def take(parameter: torch.Tensor) -> None:
-        own[parameter].step()  # type: ignore[index]
-        parameter.grad = None
-
-    handles = [parameter.register_post_accumulate_grad_hook(take) for parameter in own]  # type: ignore[no-untyped-call]
-    try:
+@contextmanager
+def _stepping_within(leaves: Sequence[_Leaf]) -> Iterator[Callable[[torch.Tensor], None]]:
+    """The same, each leaf by itself in the middle of the backward pass."""
+    with ExitStack() as hooked:
+        for leaf in leaves:
+            handle = leaf.parameter.register_post_accumulate_grad_hook(leaf.step)  # type: ignore[no-untyped-call]
+            hooked.callback(handle.remove)
         yield torch.Tensor.backward
-    finally:
-        for handle in handles:
-            handle.remove()
+
+
+class _Leaf:
+    """A parameter that takes steps of its own; of a masked one, what is trained is a vector beside it."""
+
+    def __init__(
+        self,
+        parameter: torch.nn.Parameter,
+        optimiser_of: Callable[[list[torch.Tensor]], torch.optim.Adam],
+        mask: torch.Tensor | None,
+    ) -> None:
+        self.parameter = parameter
+        self._mask = mask
+        self._trained = parameter if mask is None else parameter.detach()[mask]
+        self._optimiser = optimiser_of([self._trained])
+
+    @torch.no_grad()
+    def step(self, _: torch.Tensor) -> None:
+        """Step with the gradient that is there, and let go of it."""
+        assert self.parameter.grad is not None
+        if self._mask is not None:
+            self._trained.grad = self.parameter.grad[self._mask]
+        self._optimiser.step()
+        self._trained.grad = self.parameter.grad = None
+        if self._mask is not None:
+            self.parameter.masked_scatter_(self._mask, self._trained)
 
 
 def _diverged(what: str, learning_rate: float) -> ModelError:

@@ -158,6 +158,12 @@ class UpperLayers:
         """
         return self._end is not None and self._end.part is self._model.module.get_submodule(part)
 
+    @property
+    def part_input(self) -> torch.Tensor:
+        """What goes into the part that these layers start at (BCF); of no meaning where they start at none."""
+        assert self._end is not None
+        return self._end.input_BCF
+
     def logits(self, instead: Replacing | None = None) -> torch.Tensor:
         """Logits (BCV) of the columns that predict a completion token, and of the last one.
 

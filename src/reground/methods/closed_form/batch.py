@@ -6,18 +6,17 @@ Axes: I inputs and O outputs of an edited module, N edits; O is the width of the
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import torch
 
 from reground.errors import InputError
-from reground.methods.closed_form.activations import at_tokens
 from reground.methods.closed_form.config import BatchConfig
 from reground.methods.closed_form.editor import ClosedFormEditor, add_update
 from reground.methods.closed_form.solve import Inverse, batch_directions, rank_one_direction
 from reground.methods.closed_form.statistics import KeyStatistics, precision
-from reground.methods.closed_form.value import Request, ValueReport, edit_keys, value_shift
+from reground.methods.closed_form.value import Request, ValueReport, edit_keys, request_tokens, value_shift
 from reground.models.hf.adapter import HfModel
 
 __all__ = ["BatchEditor"]
@@ -77,6 +76,7 @@ class BatchEditor(ClosedFormEditor[_B]):
         weights: Mapping[str, torch.nn.Parameter],
         requests: Sequence[Request],
         statistics: KeyStatistics,
+        keep: Callable[[], None],
     ) -> list[ValueReport]:
         """Add one update for all requests to each layer: at each, an even share of what is missing at the highest."""
         spared = self.spared(model, list(weights)[-1], statistics)
@@ -91,6 +91,7 @@ class BatchEditor(ClosedFormEditor[_B]):
             if len(weights) > 1:  # a layer written below changes the keys of earlier edits
                 spared = self.spared(model, path, statistics)
             directions_IN = batch_directions(spared, keys_IN.to(precision(keys_IN.device)))
+            keep()
             add_update(weight, residuals_ON.to(directions_IN), directions_IN)
         return reports
 
@@ -114,8 +115,7 @@ def _keys_and_outputs(
     """Mean keys (IN) of requests at ``path``, and what their own prompts bring out of a layer (ON)."""
     keys, outputs = [], []
     for request in requests:
-        batch, indices = model.prompt_batch(request.queries), request.indices[: len(request.queries)]
-        read, written = at_tokens(model, batch, indices, inputs_of=[path], outputs_of=[layer_path])
+        read, written = request_tokens(model, request, inputs_of=[path], outputs_of=[layer_path])
         keys.append(read[path].float().mean(dim=0))
         outputs.append(written[layer_path][0].float())
     return torch.stack(keys, dim=1), torch.stack(outputs, dim=1)

@@ -6,7 +6,7 @@ Axes: I inputs and O outputs of an edited module, N edits.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path
@@ -37,6 +37,7 @@ from reground.methods.weight_edit import (
 )
 from reground.models.base import Capability, Model
 from reground.models.hf.adapter import HfModel
+from reground.models.hf.tiles import in_tiles
 
 __all__ = ["ClosedFormEdit", "ClosedFormEditor", "add_update"]
 
@@ -108,8 +109,12 @@ class ClosedFormEditor(ABC, Generic[_C]):
         weights: Mapping[str, torch.nn.Parameter],
         requests: Sequence[Request],
         statistics: KeyStatistics,
+        keep: Callable[[], None],
     ) -> list[ValueReport]:
         """Change ``weights`` (by module path, lowest layer first) in place so that the requests hold.
+
+        ``keep`` is called before any change, at the latest: what undoes it is copied then, and not while the first
+        values are searched for.
 
         Returns:
             For each request, how its value was found.
@@ -143,17 +148,23 @@ class ClosedFormEditor(ABC, Generic[_C]):
         for path in weights:
             self.prepare(path, statistics)
         parameters = {f"{path}.weight": parameter for path, parameter in weights.items()}
-        with measured_on(local) as meter, seeded(seed, local.device):
+        with measured_on(local) as meter, in_tiles(local.mlps), seeded(seed, local.device):
             targets = completion_targets(
                 model, edits, config.target, max_chain_tokens=config.max_chain_tokens, method_name=self.name
             )
             requests = edit_requests(local, edits, targets, contexts, config)
-            original = {name: parameter.detach().clone() for name, parameter in parameters.items()}
+            original: dict[str, torch.Tensor] = {}
+
+            def keep() -> None:
+                if not original:
+                    original.update({name: parameter.detach().clone() for name, parameter in parameters.items()})
+
             try:
-                values = self.write(local, weights, requests, statistics)
+                values = self.write(local, weights, requests, statistics, keep)
                 _check_finite(parameters)
             except BaseException:
-                copy_into(parameters, original)
+                if original:
+                    copy_into(parameters, original)
                 raise
         details: dict[str, Any] = {
             "values": [value.model_dump() for value in values],

@@ -22,7 +22,7 @@ from reground.methods.recomputing import recomputes, recomputing
 from reground.models.base import Query
 from reground.models.hf.adapter import HfModel, prompt_tokens
 
-__all__ = ["Request", "ValueReport", "edit_keys", "edit_requests", "value_shift"]
+__all__ = ["Request", "ValueReport", "edit_keys", "edit_requests", "request_tokens", "value_shift"]
 
 _NO_LABEL = -100
 
@@ -104,9 +104,29 @@ def _request(
 
 def edit_keys(model: HfModel, request: Request, path: str) -> tuple[torch.Tensor, torch.Tensor]:
     """The key (I) of an edit's own prompt, and its mean over that prompt and all contexts, in single precision."""
-    indices = request.indices[: len(request.queries)]
-    keys_BI = at_tokens(model, model.prompt_batch(request.queries), indices, inputs_of=[path])[0][path].float()
+    keys_BI = request_tokens(model, request, inputs_of=[path])[0][path].float()
     return keys_BI[0], keys_BI.mean(dim=0)
+
+
+def request_tokens(
+    model: HfModel, request: Request, *, inputs_of: Sequence[str] = (), outputs_of: Sequence[str] = ()
+) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """What ``at_tokens`` gives for an edit's own prompt, first, and for the same after each context."""
+    queries, indices = request.queries, request.indices[: len(request.queries)]
+    batch = model.prompt_batch(queries)
+    if len(queries) == 1 or not recomputes(model, batch["attention_mask"].numel()):
+        return at_tokens(model, batch, indices, inputs_of=inputs_of, outputs_of=outputs_of)
+    del batch
+    found = [
+        at_tokens(model, model.prompt_batch([query]), [index], inputs_of=inputs_of, outputs_of=outputs_of)
+        for query, index in zip(queries, indices, strict=True)
+    ]
+    inputs, outputs = zip(*found, strict=True)
+    return _joined(inputs), _joined(outputs)
+
+
+def _joined(rows: Sequence[Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    return {path: torch.cat([row[path] for row in rows]) for path in rows[0]}
 
 
 def value_shift(

@@ -35,6 +35,7 @@ from reground.methods.weight_edit import (
 )
 from reground.models.base import Capability, Model, Query
 from reground.models.hf.adapter import HfModel, Pass, prompt_tokens
+from reground.models.hf.tiles import in_tiles
 
 __all__ = ["CodebookEdit", "GraceEditor"]
 
@@ -94,7 +95,7 @@ class GraceEditor:
         layer = _layer(local, config)
         path = local.layer_path(layer, config.module)
         earlier = _in_force_at(local, path)
-        with measured_on(local) as meter, seeded(seed, local.device):
+        with measured_on(local) as meter, in_tiles(local.mlps), seeded(seed, local.device):
             targets = completion_targets(
                 model, edits, config.target, max_chain_tokens=config.max_chain_tokens, method_name=self.name
             )

@@ -30,6 +30,7 @@ from reground.methods.weight_edit import (
 )
 from reground.models.base import Capability, Model, Query
 from reground.models.hf.adapter import HfModel, prompt_tokens
+from reground.models.hf.tiles import in_tiles
 
 __all__ = ["ExpertEdit", "LiveEditEditor", "expert_layer", "experts_of", "new_parts", "prompts_in"]
 
@@ -74,7 +75,7 @@ class LiveEditEditor:
         require_edits(edits, self.name)
         artifact, tensors = self._artifacts.read(local)
         fit = LiveEditFitConfig.model_validate(artifact.config)
-        with measured_on(local) as meter, torch.no_grad():
+        with measured_on(local) as meter, in_tiles(local.mlps), torch.no_grad():
             parts = _filled(local, fit, tensors)
             targets = completion_targets(
                 model, edits, fit.target, max_chain_tokens=fit.max_new_tokens, method_name=self.name

@@ -16,7 +16,7 @@ from reground.methods.cost import measured_on
 from reground.methods.edited import SavedEdit
 from reground.methods.identity import ArtifactReader
 from reground.methods.mend.config import MendConfig, MendFitConfig
-from reground.methods.mend.layers import edited_layers, gradient_factors
+from reground.methods.mend.layers import Factors, edited_layers, gradient_factors
 from reground.methods.mend.transform import MendTransform
 from reground.methods.training_step import is_finite, seeded
 from reground.methods.weight_edit import (
@@ -30,6 +30,7 @@ from reground.methods.weight_edit import (
 )
 from reground.models.base import Capability, Model
 from reground.models.hf.adapter import HfModel
+from reground.models.hf.tiles import in_tiles
 
 __all__ = ["MendEditor"]
 
@@ -76,7 +77,7 @@ class MendEditor:
         with seeded(seed, local.device):
             transform = MendTransform(layers, rank=fit.rank, step_size=fit.step_size)
         transform.fill(tensors)
-        with measured_on(local) as meter:
+        with measured_on(local) as meter, in_tiles(local.mlps):
             targets = completion_targets(
                 model, edits, fit.target, max_chain_tokens=fit.max_new_tokens, method_name=self.name
             )
@@ -84,12 +85,11 @@ class MendEditor:
                 gradient_factors(local, layers, edit_query(edit), target.text, ends=fit.ends)
                 for edit, target in zip(edits, targets, strict=True)
             ]
-            with torch.no_grad():
-                edited = _edited_weights(layers, transform.updates(gradients))
             parameters = _weights(layers)
             original = {name: parameter.detach().clone() for name, parameter in parameters.items()}
             try:
-                copy_into(parameters, edited)
+                for path, layer in layers.items():
+                    _take_from(layer.weight, transform, path, gradients)
             except BaseException:
                 copy_into(parameters, original)
                 raise
@@ -145,25 +145,22 @@ def _weights(layers: Mapping[str, torch.nn.Linear]) -> dict[str, torch.Tensor]:
     return {f"{path}.weight": layer.weight for path, layer in layers.items()}
 
 
-def _edited_weights(
-    layers: Mapping[str, torch.nn.Linear], updates: Mapping[str, torch.Tensor]
-) -> dict[str, torch.Tensor]:
-    """The weights less their updates, computed in single precision, by the names of the parameters.
+@torch.no_grad()
+def _take_from(
+    weight_OI: torch.Tensor, transform: MendTransform, path: str, gradients: Sequence[Mapping[str, Factors]]
+) -> None:
+    """Take its update from a weight in place; the difference is rounded once, to the weight's number format.
 
     Raises:
-        ModelError: One is not finite.
+        ModelError: What is left is not finite.
     """
-    edited = {}
-    for path, layer in layers.items():
-        value_OI = (layer.weight.float() - updates[path]).to(layer.weight.dtype)
-        if not is_finite(value_OI):
-            raise ModelError(
-                f"the update of {path!r} is not finite.",
-                "gradients and updates that are finite numbers",
-                "load the model in float32, or train the method again with a lower learning_rate.",
-            )
-        edited[f"{path}.weight"] = value_OI
-    return edited
+    weight_OI -= transform.update(path, gradients)
+    if not is_finite(weight_OI):
+        raise ModelError(
+            f"the update of {path!r} is not finite.",
+            "gradients and updates that are finite numbers",
+            "load the model in float32, or train the method again with a lower learning_rate.",
+        )
 
 
 def _in_force(

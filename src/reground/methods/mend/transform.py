@@ -56,14 +56,17 @@ class MendTransform(torch.nn.Module):
         Args:
             gradients: Factors by path, for each edit; all of the unedited model, so that their order does not matter.
         """
-        totals: dict[str, torch.Tensor] = {}
-        for edit in gradients:
-            for position, path in enumerate(self._paths):
-                shape = self._shape_of[path]
-                moved = self._network(shape)(edit[path], self._sharing[shape].index(path))
-                update_OI = self.step_sizes[position] * moved.dense()
-                totals[path] = totals[path] + update_OI if path in totals else update_OI
-        return totals
+        return {path: self.update(path, gradients) for path in self._paths}
+
+    def update(self, path: str, gradients: Sequence[Mapping[str, Factors]]) -> torch.Tensor:
+        """The same for the one weight at ``path``."""
+        shape = self._shape_of[path]
+        network, layer = self._network(shape), self._sharing[shape].index(path)
+        step_size = self.step_sizes[self._paths.index(path)]
+        total_OI: torch.Tensor = step_size * network(gradients[0][path], layer).dense()
+        for edit in gradients[1:]:
+            total_OI = total_OI + step_size * network(edit[path], layer).dense()
+        return total_OI
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Everything that is kept, the very tensors."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import ClassVar
 
 import torch
@@ -38,6 +38,7 @@ class RomeEditor(ClosedFormEditor[RomeConfig]):
         weights: Mapping[str, torch.nn.Parameter],
         requests: Sequence[Request],
         statistics: KeyStatistics,
+        keep: Callable[[], None],
     ) -> list[ValueReport]:
         """Add a rank-one update for each request."""
         ((path, weight),) = weights.items()
@@ -47,6 +48,7 @@ class RomeEditor(ClosedFormEditor[RomeConfig]):
             key_I, mean_key_I = (key_I.to(exact) for key_I in edit_keys(model, request, path))
             direction_I = rank_one_direction(inverse, mean_key_I, key_I)
             shift_O, report = value_shift(model, request, path, direction_I, self._config)
+            keep()
             add_update(weight, shift_O[:, None].to(exact), direction_I[:, None])
             values.append(report)
         return values

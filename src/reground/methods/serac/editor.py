@@ -29,6 +29,7 @@ from reground.methods.weight_edit import (
 )
 from reground.models.base import Capability, Model, Output, Query, TargetScore
 from reground.models.hf.adapter import HfModel
+from reground.models.hf.tiles import in_tiles
 
 __all__ = ["SeracEditedModel", "SeracEditor"]
 
@@ -73,7 +74,7 @@ class SeracEditor:
         require_edits(edits, self.name)
         artifact, tensors = self._artifacts.read(local)
         fit = SeracFitConfig.model_validate(artifact.config)
-        with measured_on(local) as meter:
+        with measured_on(local) as meter, in_tiles(local.mlps):
             parts = _parts(local, fit, tensors)
             memory_NE = _encoded(local, parts, [edit_prompt(edit) for edit in edits], fit.scope_layer)
         kept = {**parts.tensors(), _MEMORY: memory_NE}

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,7 +18,7 @@ from reground.methods.base import EditCost
 from reground.methods.chain_target import completion_targets, edit_query
 from reground.methods.cost import measured_on
 from reground.methods.edited import SavedEdit
-from reground.methods.row_pieces import gradient_bytes, linear_of, row_pieces
+from reground.methods.row_pieces import gradient_bytes, linears_of, row_pieces
 from reground.methods.training_step import TrainingReport, descend, seeded
 from reground.methods.upper_layers import UpperLayers, recorded
 from reground.methods.weight_edit import (
@@ -36,6 +35,7 @@ from reground.methods.wise.layers import AttachedMemories
 from reground.methods.wise.memory import activations, random_mask, routing_loss, ties_merge
 from reground.models.base import Capability, Model, Query
 from reground.models.hf.adapter import HfModel, Pass, prompt_tokens
+from reground.models.hf.tiles import in_tiles
 
 __all__ = ["WiseEditor"]
 
@@ -60,10 +60,11 @@ class WiseEditor:
         return self._name
 
     def working_bytes(self, model: Model) -> int:
-        """The side memory, its gradient and Adam's two moments, in single precision."""
+        """The side memory and its gradient, its mask, and what is trained with its gradient and Adam's two moments."""
         place = _Place.of(weights_of(model, self.needs, self.name), self._config)
-        size = 4 * place.module.weight.numel()
-        return 3 * size + gradient_bytes(size)
+        num_weights = place.module.weight.numel()
+        size = 4 * num_weights
+        return size + gradient_bytes(size) + num_weights + round(4 * size * self._config.mask_share)
 
     def apply(self, model: Model, edits: Sequence[Edit], *, seed: int = 0) -> WeightEdit:
         """The model with side memories trained on ``edits``; an error on the way leaves it as it was.
@@ -79,7 +80,7 @@ class WiseEditor:
         require_edits(edits, self.name)
         config = self._config
         place = _Place.of(local, config)
-        with measured_on(local) as meter, seeded(seed, local.device):
+        with measured_on(local) as meter, in_tiles(local.mlps), seeded(seed, local.device):
             targets = completion_targets(
                 model, edits, config.target, max_chain_tokens=config.max_chain_tokens, method_name=self.name
             )
@@ -207,13 +208,13 @@ class _Place:
         """The weights that the memories stand beside."""
         return {f"{self.path}.{name}": tensor for name, tensor in self.module.named_parameters()}
 
-    def side(self, input_BTF: torch.Tensor, rows: Sequence[torch.Tensor]) -> torch.Tensor:
-        """The module's output with another weight, given as pieces of its rows."""
-        return linear_of(input_BTF, [piece.to(input_BTF.dtype) for piece in rows], self.module.bias)
+    def sides(self, inputs_BTF: Sequence[torch.Tensor], rows: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """The module's outputs (BTH) with another weight, given as pieces of its rows."""
+        pieces = [piece.to(inputs_BTF[0].dtype) for piece in rows]
+        return linears_of(inputs_BTF, pieces, self.module.bias)
 
-    def activated(self, prompts: _Prompts, rows: Sequence[torch.Tensor]) -> torch.Tensor:
-        """What each prompt activates (B) in a memory, given as pieces of its weight's rows."""
-        side_BTH = self.side(prompts.input_BTF, rows)
+    def activated(self, prompts: _Prompts, side_BTH: torch.Tensor) -> torch.Tensor:
+        """What each prompt activates (B) in a memory that puts this out."""
         return activations(side_BTH, prompts.main_BTH, prompts.prompt_BT, self.config.statistic)
 
     @torch.no_grad()
@@ -252,36 +253,43 @@ def _shard(place: _Place, pairs: Sequence[tuple[Query, str]], irrelevant: _Promp
     with recorded(place.model, place.path) as record:
         upper = UpperLayers(place.model, place.layer, batch, part=config.module, first_column=first_column)
     prompts = _Prompts(*record.tensors, prompt_BT).read_by(config.statistic)
+    del record  # it holds every token
     main_HF = place.module.weight.detach()
     side_HF = main_HF.to(torch.float32, copy=True)
-    mask_HF = random_mask(side_HF.shape, config.mask_share).to(side_HF.device)
     rows = row_pieces(side_HF)
+    masks = [random_mask(piece.shape, config.mask_share).to(piece.device) for piece in rows]
     unit = _unit(irrelevant, config.statistic)
 
+    names = [f"memory[{number}]" for number in range(len(rows))]
+    routed = [prompts.input_BTF, irrelevant.input_BTF]
+
     def loss() -> torch.Tensor:
-        return upper.loss() + routing_loss(
-            place.activated(prompts, rows) / unit,
-            place.activated(irrelevant, rows) / unit,
+        if upper.starts_at(place.path):
+            side_BCH, *sides = place.sides([upper.part_input, *routed], rows)
+            fit = upper.loss(lambda _: side_BCH)
+        else:
+            fit, sides = upper.loss(), place.sides(routed, rows)
+        return fit + routing_loss(
+            place.activated(prompts, sides[0]) / unit,
+            place.activated(irrelevant, sides[1]) / unit,
             alpha=config.alpha,
             beta=config.beta,
             gamma=config.gamma,
         )
 
-    def use_side(_: torch.nn.Module, inputs: tuple[Any, ...], __: torch.Tensor) -> torch.Tensor:
-        return place.side(inputs[0], rows)
+    def use_side(_: torch.nn.Module, inputs: tuple[Any, ...], main_BTH: torch.Tensor) -> torch.Tensor:
+        return main_BTH if upper.starts_at(place.path) else place.sides(inputs[:1], rows)[0]
 
     handle = place.module.register_forward_hook(use_side)
-    for piece, mask in zip(rows, torch.split(mask_HF, [len(piece) for piece in rows]), strict=True):
-        piece.requires_grad_(True)
-        piece.register_hook(partial(torch.Tensor.mul_, other=mask))  # type: ignore[no-untyped-call]
     try:
         report = descend(
-            {f"memory[{number}]": piece for number, piece in enumerate(rows)},
+            dict(zip(names, rows, strict=True)),
             [loss],
             learning_rate=config.learning_rate,
             num_steps=config.num_steps,
             loss_floor=config.loss_floor,
-            is_lean=len(rows) > 1,
+            is_lean=True,
+            masks=dict(zip(names, masks, strict=True)),
         )
     finally:
         handle.remove()
@@ -303,6 +311,10 @@ def _memories(
     size = len(shards) if config.memory == "merge" else config.shards_per_memory
     unit = _unit(irrelevant, config.statistic)
     main_HF = place.module.weight.detach()
+
+    def activated(prompts: _Prompts, weight_HF: torch.Tensor) -> torch.Tensor:
+        return place.activated(prompts, place.sides([prompts.input_BTF], [weight_HF])[0])
+
     weights: list[torch.Tensor] = []
     thresholds: list[float] = []
     routing: list[dict[str, float]] = []
@@ -311,14 +323,14 @@ def _memories(
         changes = [shard.change_HF for shard in members]
         change_HF = changes[0] if len(changes) == 1 else ties_merge(changes, config.merge_density)
         weight_HF = (main_HF + change_HF).to(main_HF.dtype)  # added in the precision of the change
-        smallest = min(float(place.activated(shard.prompts, [weight_HF]).min()) for shard in members)
+        smallest = min(float(activated(shard.prompts, weight_HF).min()) for shard in members)
         weights.append(weight_HF)
         thresholds.append(config.route_share * smallest)
         routing.append(
             {
                 "threshold": thresholds[-1] / unit,
                 "smallest_edit": smallest / unit,
-                "largest_irrelevant": float(place.activated(irrelevant, [weight_HF]).max()) / unit,
+                "largest_irrelevant": float(activated(irrelevant, weight_HF).max()) / unit,
             }
         )
     return weights, torch.tensor(thresholds, dtype=torch.float32, device=main_HF.device), routing

@@ -14,7 +14,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeVar
@@ -51,6 +51,7 @@ from reground.models.base import (
     check_decoding,
     check_paired,
 )
+from reground.models.hf.allocator import give_back_when_freed
 from reground.models.hf.chat_format import ChatFormat, end_ids_of, rendered
 from reground.models.hf.checkpoint import (
     align_memory,
@@ -69,6 +70,7 @@ from reground.models.hf.image_cache import ImageCache
 from reground.models.hf.image_store import ImageStore, code_digest, device_words
 from reground.models.hf.key_values import roomy_cache
 from reground.models.hf.sampling import ChainLimit, SeededSampling, sample_seed
+from reground.models.hf.tiles import in_tiles
 
 __all__ = ["CutPrompt", "HfModel", "Pass", "load_hf_model", "prompt_tokens"]
 
@@ -94,6 +96,8 @@ _UNKNOWN_REVISION = "unknown"
 
 #: Parameters under which a model on a CPU runs on one thread.
 _ONE_THREAD_BELOW = 20_000_000
+#: Parameters from which on freed memory is not kept.
+_GIVES_BACK_FROM = 100_000_000
 
 #: What ends a sentence of a chain.
 _STOPS = (".", "!", "?", "\n", "。", "！", "？")
@@ -192,7 +196,7 @@ def load_hf_model(
         device=str(module.get_input_embeddings().weight.device),
         num_parameters=sum(parameter.numel() for parameter in module.parameters()),
     )
-    _fit_threads(info)
+    _fit_process(info)
     return HfModel(
         module,
         processor,
@@ -215,15 +219,19 @@ def _limit_pixels(processor: Any, family: Family, max_pixels: int, source: str) 
     family.limit_pixels(processor, max_pixels)
 
 
-def _fit_threads(info: ModelInfo) -> None:
-    """Let a small model on a CPU run on one thread, unless the user has said how many.
+def _fit_process(info: ModelInfo) -> None:
+    """Threads and memory on a CPU as the size of a model asks for them.
 
-    A decoding step of such a model is a few hundred tiny operations; waking a second thread for each costs more than
-    it brings (quickstart with 8 edits on two cores: 55 s with one thread, 84 s with two).
+    A small model runs on one thread, unless the user has said how many: a decoding step is a few hundred tiny
+    operations; waking a second thread for each costs more than it brings (quickstart with 8 edits on two cores: 55 s
+    with one thread, 84 s with two). With a large one freed memory goes back to the system.
     """
-    is_small = info.num_parameters is not None and info.num_parameters < _ONE_THREAD_BELOW
-    if info.device == "cpu" and is_small and "OMP_NUM_THREADS" not in os.environ:
+    if info.device != "cpu" or info.num_parameters is None:
+        return
+    if info.num_parameters < _ONE_THREAD_BELOW and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(1)
+    if info.num_parameters >= _GIVES_BACK_FROM:
+        give_back_when_freed()
 
 
 @dataclass(frozen=True, eq=False)
@@ -443,6 +451,22 @@ class HfModel:
         stack = self.module.get_submodule(self.family.text_layers)
         run = self.family.layers_run
         return range(len(stack)) if run is None else run(self.module.config)
+
+    @property
+    def tower_layers(self) -> list[torch.nn.Module]:
+        """The layers of the vision tower; none where the family does not say where they are."""
+        path = self.family.vision_layers
+        return [] if path is None else list(self.module.get_submodule(path).children())
+
+    @property
+    def mlps(self) -> list[torch.nn.Module]:
+        """The MLPs of the text layers that run for every prompt, and those of the vision tower."""
+        return [*(layer.get_submodule(self.family.mlp) for layer in self.text_layers), *self._tower_mlps]
+
+    @property
+    def _tower_mlps(self) -> list[torch.nn.Module]:
+        found = (getattr(layer, "mlp", None) for layer in self.tower_layers)
+        return [mlp for mlp in found if isinstance(mlp, torch.nn.Module)]
 
     def layers_from(self, layer: int) -> list[torch.nn.Module]:
         """That text layer and all that stand above it, those among them that not every prompt runs.
@@ -757,7 +781,12 @@ class HfModel:
         processed = _one_ahead(lambda place: self._processed(*place), places)
         for image in images:
             # One frame at a time: features must not depend on which images happen to come together.
-            yield tuple(self.family.encode(self.module, self.processor, next(processed)) for _ in image.frames)
+            yield tuple(self._frame(next(processed)) for _ in image.frames)
+
+    def _frame(self, processed: Any) -> EncodedFrame:
+        # Features are kept, so that they must not depend on what for they are made; those with gradients are not kept.
+        with nullcontext() if torch.is_grad_enabled() else in_tiles(self._tower_mlps):
+            return self.family.encode(self.module, self.processor, processed)
 
     def _processed(self, image: ImageRef, number: int) -> Any:
         return self.family.process(self.processor, open_frame(image, number), len(image.frames))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from accelerate.hooks import ModelHook, add_hook_to_module
 
-from reground.methods.forward import computed_by
+from reground.models.hf.forward import computed_by
 
 
 class Doubles(ModelHook):

@@ -1,0 +1,120 @@
+"""Computing MLPs for some tokens at a time, so that what is in the middle of one is never there for all of them.
+
+An MLP is several times as wide inside as the stream it reads and adds to, and treats each token by itself. With long
+prompts, and a picture is hundreds of tokens, its inside is most of what a pass takes.
+
+Axes: B rows of a batch, T tokens, H width of an MLP's input and output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+from torch.utils.checkpoint import checkpoint
+
+from reground.models.hf.forward import computed_by
+
+__all__ = ["in_tiles"]
+
+#: What the inside of an MLP may take before its tokens are cut into tiles, and what each tile takes.
+_MOST_BYTES = 16 << 20
+
+
+@contextmanager
+def in_tiles(mlps: Iterable[torch.nn.Module]) -> Iterator[None]:
+    """Inside the block these MLPs are computed in tiles where that saves much.
+
+    On the way back a tile is computed a second time. A tile may round otherwise than all tokens at once would. Where
+    parts of an MLP are hooked, it is cut if that is the last of its parts alone, which is still called once, with all
+    tokens.
+    """
+    with ExitStack() as patched:
+        for mlp in mlps:
+            patched.enter_context(computed_by(mlp, partial(partial, _tiled, mlp)))
+        yield
+
+
+def _tiled(mlp: torch.nn.Module, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    num_tokens = None if kwargs or len(args) != 1 else _tile_tokens(mlp, args[0])
+    output = None
+    if num_tokens is not None:
+        hooked = [name for name, part in mlp.named_modules() if name and _is_hooked(part)]
+        if not hooked:
+            output = _by_tiles(mlp, forward, args[0], num_tokens)
+        elif hooked == [_last_linear(mlp)]:
+            inner = _by_tiles(mlp, partial(_before, mlp, hooked[0], forward), args[0], num_tokens)
+            output = None if inner is None else mlp.get_submodule(hooked[0])(inner)
+    return forward(*args, **kwargs) if output is None else output
+
+
+def _last_linear(mlp: torch.nn.Module) -> str | None:
+    """The child that stands where what comes out last is wont to: the last of those that are linear."""
+    names = [name for name, part in mlp.named_children() if isinstance(part, torch.nn.Linear)]
+    return names[-1] if names else None
+
+
+def _tile_tokens(mlp: torch.nn.Module, hidden: Any) -> int | None:
+    """How many tokens make a tile; None if all are one. Of a tile's own tokens, all are one."""
+    if not isinstance(hidden, torch.Tensor) or hidden.dim() not in (2, 3):
+        return None
+    linear = [part for part in mlp.modules() if isinstance(part, torch.nn.Linear)]
+    size = sum(part.in_features + part.out_features for part in linear) * hidden.element_size()
+    most = max(1, _MOST_BYTES // max(1, size))
+    return None if hidden.numel() // hidden.shape[-1] <= most else most
+
+
+def _by_tiles(
+    mlp: torch.nn.Module, forward: Callable[[torch.Tensor], Any], hidden: torch.Tensor, num_tokens: int
+) -> torch.Tensor | None:
+    """What is made of hidden states (BTH or TH), tile by tile; None if that is no tensor with a row for each token."""
+    rows = hidden.reshape(*([1] * (hidden.dim() - 2)), -1, hidden.shape[-1])
+    is_kept = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (hidden, *mlp.parameters()))
+    run = partial(checkpoint, forward, use_reentrant=False, preserve_rng_state=False) if is_kept else forward
+    done: list[torch.Tensor] = []
+    filled = 0
+    for tile in torch.split(rows, num_tokens, dim=-2):
+        output = run(tile)
+        if not isinstance(output, torch.Tensor) or output.shape[:-1] != tile.shape[:-1]:
+            return None
+        if is_kept:
+            done.append(output)
+            continue
+        if not done:  # filled in place: the tiles and all of them joined would be twice as much
+            done.append(output.new_empty(*rows.shape[:-1], output.shape[-1]))
+        done[0].narrow(-2, filled, tile.shape[-2]).copy_(output)
+        filled += tile.shape[-2]
+    joined = torch.cat(done, dim=-2) if is_kept else done[0]
+    return joined.reshape(*hidden.shape[:-1], -1)
+
+
+def _before(
+    mlp: torch.nn.Module, name: str, forward: Callable[[torch.Tensor], Any], tile: torch.Tensor
+) -> torch.Tensor | None:
+    """What goes into a part of an MLP, where the MLP puts out what that part does; None where it does not."""
+    part = mlp.get_submodule(name)
+    stand_in = _Through()
+    setattr(mlp, name, stand_in)
+    try:
+        output = forward(tile)
+    finally:
+        setattr(mlp, name, part)
+    return stand_in.seen if output is stand_in.seen else None
+
+
+class _Through(torch.nn.Module):
+    """Puts out what comes in."""
+
+    seen: torch.Tensor | None = None
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        """It."""
+        self.seen = hidden
+        return hidden
+
+
+def _is_hooked(part: torch.nn.Module) -> bool:
+    return bool(part._forward_hooks or part._forward_pre_hooks or part._backward_hooks or part._backward_pre_hooks)

@@ -1,0 +1,158 @@
+"""MLPs computed some tokens at a time: the same outputs and gradients, and never their whole inside."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from reground.edits.records import Edit
+from reground.methods import recomputing
+from reground.methods.chain_target import edit_query
+from reground.methods.registry import create_editor
+from reground.models.hf import tiles
+from reground.models.hf.adapter import HfModel
+from reground.models.hf.tiles import in_tiles
+
+
+@pytest.fixture
+def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four tokens of the network below in each tile."""
+    monkeypatch.setattr(tiles, "_MOST_BYTES", 4 * 4 * 2 * (3 + 11))
+
+
+class Gated(torch.nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(3)
+        self.up, self.gate = torch.nn.Linear(3, 11), torch.nn.Identity()
+        self.down = torch.nn.Linear(11, 3)
+        self.most_tokens = 0
+
+    def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+        inner = self.gate(self.up(hidden))
+        self.most_tokens = max(self.most_tokens, inner[..., 0].numel())
+        output: torch.Tensor = self.down(inner * inner.sigmoid())
+        return output
+
+
+HIDDEN = torch.linspace(-2, 2, 2 * 7 * 3).view(2, 7, 3)
+
+
+@pytest.mark.usefixtures("small_tiles")
+@pytest.mark.parametrize("hidden", [HIDDEN, HIDDEN.flatten(0, 1)])
+def test_outputs_and_gradients_are_the_same(hidden: torch.Tensor) -> None:
+    mlp = Gated()
+    found = []
+    for chosen in ([], [mlp]):
+        mlp.most_tokens = 0
+        mlp.zero_grad()
+        inputs = hidden.clone().requires_grad_(True)
+        with in_tiles(chosen):
+            output = mlp(inputs)
+            output.square().sum().backward()
+            with torch.no_grad():
+                torch.testing.assert_close(mlp(hidden), output)
+        assert mlp.most_tokens == (4 if chosen else 14)
+        found.append([output, inputs.grad, *(parameter.grad.clone() for parameter in mlp.parameters())])  # type: ignore[union-attr]
+    torch.testing.assert_close(found[1], found[0])
+    assert "forward" not in vars(mlp)
+
+
+@pytest.mark.usefixtures("small_tiles")
+@pytest.mark.parametrize("needs_gradients", [False, True])
+def test_a_hooked_last_part_is_called_once_with_all_tokens(needs_gradients: bool) -> None:
+    mlp = Gated()
+    inputs = HIDDEN.clone().requires_grad_(needs_gradients)
+    mlp.requires_grad_(needs_gradients)
+    seen = []
+
+    def record(_: torch.nn.Module, received: tuple[torch.Tensor], output: torch.Tensor) -> torch.Tensor:
+        seen.append(received[0].shape)
+        return output + 1
+
+    expected = mlp(inputs) + 1
+    mlp.most_tokens = 0
+    with mlp.down.register_forward_hook(record), in_tiles([mlp]):
+        output = mlp(inputs)
+        torch.testing.assert_close(output, expected)
+        if needs_gradients:
+            gradients = [torch.autograd.grad(each.sum(), mlp.up.weight)[0] for each in (output, expected)]
+            torch.testing.assert_close(*gradients)
+    assert seen == [torch.Size([2, 7, 11])]
+    assert mlp.most_tokens == 4
+    assert isinstance(mlp.down, torch.nn.Linear)
+
+
+@pytest.mark.usefixtures("small_tiles")
+@pytest.mark.parametrize("part", ["up", "gate"])
+def test_with_another_part_hooked_it_is_not_cut(part: str) -> None:
+    mlp = Gated()
+    shapes = []
+    with mlp.get_submodule(part).register_forward_hook(lambda *call: shapes.append(call[2].shape)), in_tiles([mlp]):
+        output = mlp(HIDDEN)
+    torch.testing.assert_close(output, mlp(HIDDEN))
+    assert shapes[-1] == torch.Size([2, 7, 11])
+    assert isinstance(mlp.down, torch.nn.Linear)
+
+
+@pytest.mark.usefixtures("small_tiles")
+@pytest.mark.parametrize("change", [lambda output: (output, None), lambda output: output.sum(-2)])
+def test_what_is_no_row_for_each_token_is_left_whole(change: Callable[[torch.Tensor], object]) -> None:
+    class Odd(Gated):
+        def forward(self, hidden: torch.Tensor) -> torch.Tensor:
+            return change(super().forward(hidden))  # type: ignore[return-value]
+
+    mlp = Odd()
+    with in_tiles([mlp]):
+        found = mlp(HIDDEN)
+    torch.testing.assert_close(found, mlp(HIDDEN))
+
+
+def test_few_tokens_are_one_tile() -> None:
+    mlp = Gated()
+    with in_tiles([mlp]):
+        assert torch.equal(mlp(HIDDEN), mlp(HIDDEN))
+    assert mlp.most_tokens == 14
+
+
+@pytest.mark.parametrize("method", ["ft", "ft-vision", "lora", "grace", "wise", "rome", "memit"])
+def test_an_edit_in_tiles_is_the_same(
+    method: str, tiny_model: HfModel, tiny_edits: list[Edit], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Within layers that are computed a second time, as they come together."""
+    settings = {"num_steps": 2, **({"corpus": "phantom-med", "num_texts": 4} if method in ("rome", "memit") else {})}
+    query, target = edit_query(tiny_edits[0]), tiny_edits[0].new_answer.text
+    scores = []
+    tiled = 0
+    by_tiles = tiles._by_tiles
+
+    def counted(*args: object) -> torch.Tensor | None:
+        nonlocal tiled
+        tiled += 1
+        return by_tiles(*args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(tiles, "_by_tiles", counted)
+    for most in (tiles._MOST_BYTES, 2048):
+        monkeypatch.setattr(tiles, "_MOST_BYTES", most)
+        monkeypatch.setattr(recomputing, "_MOST_BYTES", most)
+        tiny_model.invalidate_images()
+        with create_editor(method, settings).apply(tiny_model, tiny_edits[:1]) as edited:
+            scores.append(edited.score([query], [target])[0].log_prob)
+        assert (tiled > 0) == (most == 2048)
+    assert scores[1] == pytest.approx(scores[0], rel=0.02)  # Adam's first steps make much of rounding
+
+
+def test_features_do_not_depend_on_what_they_are_made_for(
+    tiny_model: HfModel, tiny_edits: list[Edit], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same whether an answer or an edit asked for them first: they are kept for both."""
+    monkeypatch.setattr(tiles, "_MOST_BYTES", 2048)
+    query = edit_query(tiny_edits[0])
+    kept = []
+    for mlps in ([], tiny_model.mlps):
+        tiny_model.invalidate_images()
+        with in_tiles(mlps):
+            kept.append(tiny_model.prompt_batch([query])["inputs_embeds"])
+    assert torch.equal(*kept)
