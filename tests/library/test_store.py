@@ -8,13 +8,15 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from library_world import MeanColour, drug_card, quick_encoders, seen_card
-from reground.errors import ImageError, InputError
+from reground.errors import ImageError, InputError, RegroundError
+from reground.library import lance
 from reground.library.card import card_id
 from reground.library.encoders import Encoders, NgramEncoder
 from reground.library.store import Library
@@ -112,6 +114,28 @@ def test_erased_cards_leave_nothing_behind(opened: Callable[[], Library], tmp_pa
     assert ids(opened(), status=None) == [kept]
     on_disk = b"".join(path.read_bytes() for path in (tmp_path / "library").rglob("*") if path.is_file())
     assert b"zzsecretzz" not in on_disk
+
+
+def test_what_is_too_young_to_be_let_go_of_is_tried_again_and_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a clock was put back: what was erased is of an hour that is still to come."""
+    library = Library.open(str(tmp_path / "library"), encoders=quick_encoders())
+    (name, other) = library.add([drug_card("velmora", "zzsecretzz"), drug_card("pellow")]).entered
+    with monkeypatch.context() as patched:
+        patched.setattr(lance, "_AT_ONCE", timedelta(seconds=2))
+        patched.setattr(lance.time, "sleep", lambda _: None)
+        library.erase([name])  # a moment later it is old enough
+        patched.setattr(lance, "_AT_ONCE", timedelta(hours=1))
+        patched.setattr(lance, "_PURGE_S", 0)
+        with pytest.raises(RegroundError, match="still hold it"):
+            library.erase([other])
+    again = Library.open(str(tmp_path / "library"), encoders=quick_encoders())
+    assert ids(again, status=None) == []
+    (third,) = again.add([drug_card("rismeoma")]).entered
+    again.erase([third])
+    on_disk = b"".join(path.read_bytes() for path in (tmp_path / "library").rglob("*") if path.is_file())
+    assert b"zzsecretzz" not in on_disk and b"pellow" not in on_disk
 
 
 def test_a_batch_with_a_missing_image_adds_nothing(opened: Callable[[], Library]) -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import math
 import os
+import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import timedelta
@@ -23,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from reground.errors import InputError, MissingExtraError
+from reground.errors import InputError, MissingExtraError, RegroundError
 from reground.library.index import SIDES, Entry, Match, MemoryIndex, Side, Vector, check_vectors
 
 __all__ = ["EXACT_BELOW", "LanceIndex", "open_lance_index"]
@@ -43,6 +44,8 @@ _PROBED_SHARE, _MIN_PROBED = 0.05, 20
 _ALL_ROWS = 1 << 30
 #: LanceDB warns of an age of 0.
 _AT_ONCE = timedelta(milliseconds=1)
+#: How long it is tried to let go of what was erased.
+_PURGE_S = 10
 
 
 class LanceIndex:
@@ -173,8 +176,20 @@ class LanceIndex:
         self._seen = self._table.version
 
     def purge(self) -> None:
-        self._table.optimize(cleanup_older_than=_AT_ONCE, delete_unverified=self._folder is not None)
-        self._seen = self._table.version
+        until = time.monotonic() + _PURGE_S
+        while True:
+            time.sleep(2 * _AT_ONCE.total_seconds())  # what was written within that age would be left
+            self._table.optimize(cleanup_older_than=_AT_ONCE, delete_unverified=self._folder is not None)
+            self._seen = self._table.version
+            num_earlier = len(self._table.list_versions()) - 1
+            if not num_earlier:
+                return
+            if time.monotonic() > until:  # a clock that was put back makes what is old seem young
+                raise RegroundError(
+                    f"what was erased is out of force, but {num_earlier} earlier versions of the table still hold it.",
+                    f"none, within {_PURGE_S} seconds: versions are let go of by their age",
+                    "see that the clocks of all that write to it agree; the next card that is erased takes it along.",
+                )
 
     def _in_memory(self) -> MemoryIndex | None:
         if not self._has_exact:

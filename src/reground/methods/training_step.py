@@ -16,12 +16,12 @@ from torch.nn import functional
 
 from reground.edits.records import Record
 from reground.errors import ModelError
+from reground.models.hf.checkpoint import is_finite
 
 __all__ = [
     "TrainingReport",
     "completion_columns",
     "descend",
-    "is_finite",
     "label_loss",
     "num_completion_columns",
     "prompt_last_loss",
@@ -69,11 +69,6 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         yield
-
-
-def is_finite(tensor: torch.Tensor) -> bool:
-    """Whether all numbers are finite; nothing as large as the tensor is made on the way."""
-    return all(math.isfinite(float(end)) for end in torch.aminmax(tensor.detach()))
 
 
 def completion_columns(module: Any, batch: Mapping[str, torch.Tensor]) -> torch.Tensor:

@@ -19,7 +19,7 @@ from reground.models.hf.tiles import in_tiles
 @pytest.fixture
 def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
     """Four tokens of the network below in each tile."""
-    monkeypatch.setattr(tiles, "_MOST_BYTES", 4 * 4 * 2 * (3 + 11))
+    monkeypatch.setattr(tiles, "_TILE_BYTES", 4 * 4 * 2 * (3 + 11))
 
 
 class Gated(torch.nn.Module):
@@ -110,6 +110,15 @@ def test_what_is_no_row_for_each_token_is_left_whole(change: Callable[[torch.Ten
     torch.testing.assert_close(found, mlp(HIDDEN))
 
 
+@pytest.mark.usefixtures("small_tiles")
+def test_of_large_weights_a_tile_is_larger(monkeypatch: pytest.MonkeyPatch) -> None:
+    mlp = Gated()
+    monkeypatch.setattr(tiles, "_TILE_SHARE", 5 * 2 * (3 + 11) / (2 * 3 * 11))
+    with in_tiles([mlp]):
+        mlp(HIDDEN)
+    assert mlp.most_tokens == 5
+
+
 def test_few_tokens_are_one_tile() -> None:
     mlp = Gated()
     with in_tiles([mlp]):
@@ -134,8 +143,8 @@ def test_an_edit_in_tiles_is_the_same(
         return by_tiles(*args)  # type: ignore[arg-type]
 
     monkeypatch.setattr(tiles, "_by_tiles", counted)
-    for most in (tiles._MOST_BYTES, 2048):
-        monkeypatch.setattr(tiles, "_MOST_BYTES", most)
+    for most in (tiles._TILE_BYTES, 2048):
+        monkeypatch.setattr(tiles, "_TILE_BYTES", most)
         monkeypatch.setattr(recomputing, "_MOST_BYTES", most)
         tiny_model.invalidate_images()
         with create_editor(method, settings).apply(tiny_model, tiny_edits[:1]) as edited:
@@ -148,7 +157,7 @@ def test_features_do_not_depend_on_what_they_are_made_for(
     tiny_model: HfModel, tiny_edits: list[Edit], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same whether an answer or an edit asked for them first: they are kept for both."""
-    monkeypatch.setattr(tiles, "_MOST_BYTES", 2048)
+    monkeypatch.setattr(tiles, "_TILE_BYTES", 2048)
     query = edit_query(tiny_edits[0])
     kept = []
     for mlps in ([], tiny_model.mlps):

@@ -25,7 +25,7 @@ from reground.methods.closed_form.statistics import KeyStatistics
 from reground.methods.closed_form.value import Request, ValueReport, edit_requests
 from reground.methods.cost import measured_on
 from reground.methods.edited import SavedEdit
-from reground.methods.training_step import is_finite, seeded
+from reground.methods.training_step import seeded
 from reground.methods.weight_edit import (
     WeightEdit,
     check_base,
@@ -37,6 +37,7 @@ from reground.methods.weight_edit import (
 )
 from reground.models.base import Capability, Model
 from reground.models.hf.adapter import HfModel
+from reground.models.hf.checkpoint import is_finite
 from reground.models.hf.tiles import in_tiles
 
 __all__ = ["ClosedFormEdit", "ClosedFormEditor", "add_update"]

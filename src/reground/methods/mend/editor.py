@@ -18,7 +18,7 @@ from reground.methods.identity import ArtifactReader
 from reground.methods.mend.config import MendConfig, MendFitConfig
 from reground.methods.mend.layers import Factors, edited_layers, gradient_factors
 from reground.methods.mend.transform import MendTransform
-from reground.methods.training_step import is_finite, seeded
+from reground.methods.training_step import seeded
 from reground.methods.weight_edit import (
     WeightEdit,
     check_base,
@@ -30,6 +30,7 @@ from reground.methods.weight_edit import (
 )
 from reground.models.base import Capability, Model
 from reground.models.hf.adapter import HfModel
+from reground.models.hf.checkpoint import is_finite
 from reground.models.hf.tiles import in_tiles
 
 __all__ = ["MendEditor"]

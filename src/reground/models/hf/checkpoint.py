@@ -25,6 +25,7 @@ __all__ = [
     "check_finite",
     "check_size",
     "folder_revision",
+    "is_finite",
     "keep_as_packed",
     "parse_device",
     "parse_dtype",
@@ -158,6 +159,11 @@ def check_size(config: PreTrainedConfig, folder: Path, source: str) -> None:
         )
 
 
+def is_finite(tensor: torch.Tensor) -> bool:
+    """Whether all numbers are finite; nothing as large as the tensor is made on the way."""
+    return not tensor.numel() or all(math.isfinite(float(end)) for end in torch.aminmax(tensor.detach()))
+
+
 def check_finite(module: torch.nn.Module, source: str) -> None:
     """Nothing, if every weight is a finite number.
 
@@ -165,7 +171,7 @@ def check_finite(module: torch.nn.Module, source: str) -> None:
         ModelError: A weight is NaN or infinite; the message names the first such tensor.
     """
     for name, parameter in module.named_parameters():
-        if not bool(torch.isfinite(parameter).all()):
+        if not is_finite(parameter):
             raise ModelError(
                 f"the weights at {source!r} are not finite: {name} holds NaN or infinity.",
                 "weights that are finite numbers",

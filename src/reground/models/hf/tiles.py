@@ -20,8 +20,10 @@ from reground.models.hf.forward import computed_by
 
 __all__ = ["in_tiles"]
 
-#: What the inside of an MLP may take before its tokens are cut into tiles, and what each tile takes.
-_MOST_BYTES = 16 << 20
+#: What goes into the linear parts of an MLP and comes out of them, for a tile; or an eighth of the MLP's weights, if
+#: that is more, as these are read for each tile.
+_TILE_BYTES = 16 << 20
+_TILE_SHARE = 1 / 8
 
 
 @contextmanager
@@ -62,8 +64,9 @@ def _tile_tokens(mlp: torch.nn.Module, hidden: Any) -> int | None:
     if not isinstance(hidden, torch.Tensor) or hidden.dim() not in (2, 3):
         return None
     linear = [part for part in mlp.modules() if isinstance(part, torch.nn.Linear)]
-    size = sum(part.in_features + part.out_features for part in linear) * hidden.element_size()
-    most = max(1, _MOST_BYTES // max(1, size))
+    token_bytes = sum(part.in_features + part.out_features for part in linear) * hidden.element_size()
+    weight_bytes = sum(part.in_features * part.out_features for part in linear) * hidden.element_size()
+    most = max(1, int(max(_TILE_BYTES, _TILE_SHARE * weight_bytes)) // max(1, token_bytes))
     return None if hidden.numel() // hidden.shape[-1] <= most else most
 
 
