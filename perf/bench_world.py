@@ -61,13 +61,16 @@ def build_large_picture_checkpoint(
     return folder
 
 
-def visual_edits(folder: Path, num_edits: int, benchmark_name: str) -> Iterator[tuple[Edit, list[Probe]]]:
-    """Visual edits of the built-in world and what is asked about each, every frame drawn out to ``PICTURE_SIZE``.
+def visual_edits(
+    folder: Path, num_edits: int, benchmark_name: str, size: tuple[int, int] = PICTURE_SIZE
+) -> Iterator[tuple[Edit, list[Probe]]]:
+    """Visual edits of the built-in world and what is asked about each, every frame drawn out to one size.
 
     Args:
         folder: Where the pictures are written.
         num_edits: How many.
         benchmark_name: A suite of the built-in world.
+        size: Width and height in pixels.
     """
     benchmark = open_benchmark(benchmark_name)
     found = 0
@@ -75,12 +78,12 @@ def visual_edits(folder: Path, num_edits: int, benchmark_name: str) -> Iterator[
         if edit.image is None or found == num_edits:
             continue
         found += 1
-        large = Edit(**{**_fields(edit), "image": _enlarged(edit.image, folder)})
-        yield large, [_enlarged_probe(probe, large, folder) for probe in benchmark.probes(edit)]
+        large = Edit(**{**_fields(edit), "image": _enlarged(edit.image, folder, size)})
+        yield large, [_enlarged_probe(probe, large, folder, size) for probe in benchmark.probes(edit)]
 
 
-def _enlarged_probe(probe: Probe, edit: Edit, folder: Path) -> Probe:
-    image = None if probe.image is None else _enlarged(probe.image, folder)
+def _enlarged_probe(probe: Probe, edit: Edit, folder: Path, size: tuple[int, int]) -> Probe:
+    image = None if probe.image is None else _enlarged(probe.image, folder, size)
     return Probe(**{**_fields(probe), "edit_id": edit.id, "image": image})
 
 
@@ -89,12 +92,12 @@ def _fields(record: Edit | Probe) -> dict[str, Any]:
     return {name: getattr(record, name) for name in type(record).model_fields if name != "id"}
 
 
-def _enlarged(image: ImageRef, folder: Path) -> ImageRef:
+def _enlarged(image: ImageRef, folder: Path, size: tuple[int, int]) -> ImageRef:
     paths = []
     for number, frame in enumerate(open_image(image)):
         path = folder / f"{hashlib.sha256(image_key(image).encode()).hexdigest()[:16]}-{number}.png"
         if not path.is_file():
-            frame.resize(PICTURE_SIZE, Image.Resampling.BICUBIC).save(path)
+            frame.resize(size, Image.Resampling.BICUBIC).save(path)
         paths.append(str(path))
     return ImageRef(frames=tuple(paths))
 

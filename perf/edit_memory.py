@@ -2,6 +2,7 @@
 
     python perf/edit_memory.py
     python perf/edit_memory.py --layers 28 --tower-layers 32
+    python perf/edit_memory.py --method ft-vision --picture 320 240
 
 The model is a Qwen2-VL with the widths of its release of 2 billion parameters, tower included, random weights, fewer
 layers unless asked for and a tiny vocabulary; a picture is 391 tokens, 1,564 in the tower. Each method makes two edits,
@@ -11,7 +12,7 @@ each number it trains: a method that copied the model, or a matrix as wide as a 
 answering the same prompt takes, a pass forward, is told beside it. ``alphaedit`` finds its principal directions first,
 once for a corpus, which takes most of this script's time.
 
-Prints one JSON object, in MB; ends with 1 if a method takes more than its bound and such a pass together.
+Prints one JSON object, in MB; ends with 1 if a method takes more than its bound.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from bench_world import build_large_picture_checkpoint, visual_edits
+from bench_world import PICTURE_SIZE, build_large_picture_checkpoint, visual_edits
 
 from reground.edits.records import Edit, Probe
 from reground.methods.artifact import FitData, FitSample
@@ -85,6 +86,7 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=6, help="text layers of the model")
     parser.add_argument("--tower-layers", type=int, default=2, help="layers of its vision tower")
     parser.add_argument("--steps", type=int, default=3, help="training steps of an edit")
+    parser.add_argument("--picture", type=int, nargs=2, default=PICTURE_SIZE, help="width and height in pixels")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -97,7 +99,7 @@ def main() -> None:
             **_TEXT,
         )
         model = load_hf_model(str(built), device="cpu")
-        asked = list(visual_edits(folder, 2, "phantom"))
+        asked = list(visual_edits(folder, 2, "phantom", tuple(given.picture)))
         answering = _answering(model, asked[1][0])
         rows = []
         for name in given.method or _METHODS:
@@ -105,12 +107,13 @@ def main() -> None:
             print(f"{rows[-1]['method']}: {rows[-1]['peak_mb']} of {rows[-1]['bound_mb']} MB", file=sys.stderr)
     result = {
         "model": f"qwen2_vl of width {_WIDTH}, {given.layers} layers, a tower of {given.tower_layers}",
+        "picture": list(given.picture),
         "weights_mb": _in_mb(num_bytes(dict(model.module.named_parameters()))),
         "answering_mb": answering,
         "rows": rows,
     }
     print(json.dumps(result, indent=2))
-    sys.exit(1 if any(row["peak_mb"] > row["bound_mb"] + answering for row in rows) else 0)
+    sys.exit(1 if any(row["peak_mb"] > row["bound_mb"] for row in rows) else 0)
 
 
 def _answering(model: HfModel, edit: Edit) -> float:

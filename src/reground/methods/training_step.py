@@ -145,8 +145,8 @@ def descend(
         weight_decay: Adam's L2 penalty.
         is_lean: Whether each parameter takes its step as soon as its gradient is complete, which is then let go of.
             The steps are the same.
-        masks: By name, True on what is trained of each parameter, which has to be lean; the rest stays, and takes
-            nothing of the optimiser's memory. None: everything is trained.
+        masks: For each parameter, True on what of it is trained; the rest stays, and takes nothing of the optimiser's
+            memory. Such steps are always lean. None: everything is trained.
 
     Raises:
         ModelError: A loss or a trained parameter is no longer finite.
@@ -155,7 +155,7 @@ def descend(
     pass_losses: list[float] = []
     has_converged = False
     optimiser_of = partial(torch.optim.Adam, lr=learning_rate, weight_decay=weight_decay, fused=True)
-    if is_lean:
+    if is_lean or masks is not None:
         leaves = [
             _Leaf(parameter, optimiser_of, None if masks is None else masks[name])
             for name, parameter in parameters.items()

@@ -375,6 +375,8 @@ class _Halves:
     def of(cls, layer: torch.nn.Module, mlp: str, attention: _FewQueries | None) -> _Halves | None:
         """Those of a layer, None if its parts go by other names."""
         names = ("input_layernorm", "self_attn", "post_attention_layernorm")
+        if mlp not in dict(layer.named_modules()):
+            return None
         if not all(isinstance(getattr(layer, name, None), torch.nn.Module) for name in names):
             return None
         return cls(layer, layer.get_submodule(mlp), attention)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from accelerate.hooks import ModelHook, add_hook_to_module
 
-from reground.models.hf.forward import computed_by
+from reground.models.hf.forward import computed_by, is_computed_otherwise
 
 
 class Doubles(ModelHook):
@@ -25,6 +25,8 @@ def test_a_module_is_as_it_was_afterwards(is_hooked: bool) -> None:
         computed_by(module, lambda forward: lambda inputs: forward(inputs) + inputs.sum()),
     ):
         torch.testing.assert_close(module(ones), before + (6 if is_hooked else 3))
+        assert is_computed_otherwise(module)
         raise RuntimeError("stop")
+    assert not is_computed_otherwise(module)
     assert vars(module) == attributes
     assert torch.equal(module(ones), before)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
 
 from reground.edits.records import Edit
-from reground.methods import recomputing
+from reground.methods import recomputing, row_pieces
 from reground.methods.chain_target import edit_query
 from reground.methods.registry import create_editor
 from reground.models.hf import tiles
@@ -111,6 +113,48 @@ def test_what_is_no_row_for_each_token_is_left_whole(change: Callable[[torch.Ten
 
 
 @pytest.mark.usefixtures("small_tiles")
+@pytest.mark.parametrize(("num_weights", "num_tokens"), [(66, 4), (10_000, 14)])
+def test_trained_in_pieces_it_keeps_no_inside_either(
+    num_weights: int, num_tokens: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither its own weights nor what comes in ask for gradients then; with few tokens it is one tile."""
+    monkeypatch.setattr(tiles, "_size", lambda _: (2 * (3 + 11), num_weights))
+    monkeypatch.setattr(tiles, "_TILE_SHARE", 0)
+    monkeypatch.setattr(row_pieces, "_FEWEST_BYTES", 1)
+    monkeypatch.setattr(row_pieces, "_PIECE_BYTES", 4 * 3 * 4)
+    mlp = Gated().requires_grad_(False)
+    gradients, kept = [], []
+    for chosen in ([], [mlp]):
+        mlp.most_tokens = 0
+        sizes: list[int] = []
+
+        def keep(tensor: torch.Tensor, sizes: list[int] = sizes) -> torch.Tensor:
+            sizes.append(tensor.numel())
+            return tensor
+
+        with in_tiles(chosen), row_pieces.in_pieces(mlp, {"up.weight": mlp.up.get_parameter("weight")}) as pieces:
+            for piece in pieces.values():
+                piece.requires_grad_(True)
+            with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+                loss = mlp(HIDDEN).square().sum()
+            loss.backward()
+            gradients.append(torch.cat([piece.grad for piece in pieces.values() if piece.grad is not None]))
+        kept.append(sum(sizes))
+    torch.testing.assert_close(*gradients)
+    assert kept[1] < kept[0] / 2
+    assert mlp.most_tokens == num_tokens
+
+
+@pytest.mark.parametrize("dtype", [torch.int8, torch.uint8])
+def test_weights_in_8_bit_integers_are_not_cut(dtype: torch.dtype) -> None:
+    mlp = Gated().requires_grad_(False)
+    mlp.up.weight.data = mlp.up.weight.data.to(dtype)
+    width, num_weights = tiles._size(mlp)
+    assert (width == num_weights == 0) == (dtype == torch.int8)
+    assert (tiles._tile_tokens(width, num_weights, torch.ones(1, 1 << 20, 3)) is None) == (dtype == torch.int8)
+
+
+@pytest.mark.usefixtures("small_tiles")
 def test_of_large_weights_a_tile_is_larger(monkeypatch: pytest.MonkeyPatch) -> None:
     mlp = Gated()
     monkeypatch.setattr(tiles, "_TILE_SHARE", 5 * 2 * (3 + 11) / (2 * 3 * 11))
@@ -126,12 +170,18 @@ def test_few_tokens_are_one_tile() -> None:
     assert mlp.most_tokens == 14
 
 
-@pytest.mark.parametrize("method", ["ft", "ft-vision", "lora", "grace", "wise", "rome", "memit"])
+@pytest.mark.parametrize("method", ["ft", "ft-vision", "lora", "grace", "wise", "rome", "memit", "ft all"])
 def test_an_edit_in_tiles_is_the_same(
     method: str, tiny_model: HfModel, tiny_edits: list[Edit], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Within layers that are computed a second time, as they come together."""
-    settings = {"num_steps": 2, **({"corpus": "phantom-med", "num_texts": 4} if method in ("rome", "memit") else {})}
+    settings: dict[str, Any] = {"num_steps": 2}
+    if method in ("rome", "memit"):
+        settings |= {"corpus": "phantom-med", "num_texts": 4}
+    elif method == "ft all":  # through tiles of what is trained, and of what is above it
+        settings |= {"layers": [0], "modules": ["mlp"]}
+        monkeypatch.setattr(row_pieces, "_FEWEST_BYTES", 1)
+        monkeypatch.setattr(row_pieces, "_PIECE_BYTES", 1024)
     query, target = edit_query(tiny_edits[0]), tiny_edits[0].new_answer.text
     scores = []
     tiled = 0
@@ -147,7 +197,7 @@ def test_an_edit_in_tiles_is_the_same(
         monkeypatch.setattr(tiles, "_TILE_BYTES", most)
         monkeypatch.setattr(recomputing, "_MOST_BYTES", most)
         tiny_model.invalidate_images()
-        with create_editor(method, settings).apply(tiny_model, tiny_edits[:1]) as edited:
+        with create_editor(method.split()[0], settings).apply(tiny_model, tiny_edits[:1]) as edited:
             scores.append(edited.score([query], [target])[0].log_prob)
         assert (tiled > 0) == (most == 2048)
     assert scores[1] == pytest.approx(scores[0], rel=0.02)  # Adam's first steps make much of rounding
@@ -165,3 +215,19 @@ def test_features_do_not_depend_on_what_they_are_made_for(
         with in_tiles(mlps):
             kept.append(tiny_model.prompt_batch([query])["inputs_embeds"])
     assert torch.equal(*kept)
+
+
+def test_a_model_whose_parts_go_by_other_names_answers_and_is_edited(
+    one_tiny_model: HfModel, tiny_edits: list[Edit]
+) -> None:
+    """As of a LLaVA with a tower of another kind: there is nothing to cut, and no more to it."""
+    query = edit_query(tiny_edits[0])
+    expected = one_tiny_model.score([query], ["yes"])
+    family = replace(one_tiny_model.family, vision_layers="model.nowhere.layers", mlp="nowhere")
+    one_tiny_model.family = family
+    one_tiny_model.invalidate_images()
+    assert one_tiny_model.score([query], ["yes"]) == expected
+    assert one_tiny_model.tower_layers == [] == one_tiny_model.mlps
+    for method in ("lora", "ft-projector"):
+        with create_editor(method, {"num_steps": 1}).apply(one_tiny_model, tiny_edits[:1]) as edited:
+            assert edited.score([query], ["yes"]) != expected

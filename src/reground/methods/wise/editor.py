@@ -288,7 +288,6 @@ def _shard(place: _Place, pairs: Sequence[tuple[Query, str]], irrelevant: _Promp
             learning_rate=config.learning_rate,
             num_steps=config.num_steps,
             loss_floor=config.loss_floor,
-            is_lean=True,
             masks=dict(zip(names, masks, strict=True)),
         )
     finally:

@@ -454,19 +454,20 @@ class HfModel:
 
     @property
     def tower_layers(self) -> list[torch.nn.Module]:
-        """The layers of the vision tower; none where the family does not say where they are."""
-        path = self.family.vision_layers
-        return [] if path is None else list(self.module.get_submodule(path).children())
+        """The layers of the vision tower; none where a tower of another kind keeps them elsewhere."""
+        tower = _part_of(self.module, self.family.vision_layers)
+        return [] if tower is None else list(tower.children())
 
     @property
     def mlps(self) -> list[torch.nn.Module]:
-        """The MLPs of the text layers that run for every prompt, and those of the vision tower."""
-        return [*(layer.get_submodule(self.family.mlp) for layer in self.text_layers), *self._tower_mlps]
+        """The MLPs of the text layers that run for every prompt, and of the vision tower, where there are such."""
+        found = (_part_of(layer, self.family.mlp) for layer in self.text_layers)
+        return [*(mlp for mlp in found if mlp is not None), *self._tower_mlps]
 
     @property
     def _tower_mlps(self) -> list[torch.nn.Module]:
-        found = (getattr(layer, "mlp", None) for layer in self.tower_layers)
-        return [mlp for mlp in found if isinstance(mlp, torch.nn.Module)]
+        found = (_part_of(layer, "mlp") for layer in self.tower_layers)
+        return [mlp for mlp in found if mlp is not None]
 
     def layers_from(self, layer: int) -> list[torch.nn.Module]:
         """That text layer and all that stand above it, those among them that not every prompt runs.
@@ -926,6 +927,14 @@ def _one_ahead(make: Callable[[_Item], _Made], items: Sequence[_Item]) -> Iterat
             if len(waiting) == 2:
                 yield waiting.popleft().result()
         yield waiting.popleft().result()
+
+
+def _part_of(module: torch.nn.Module, path: str | None) -> torch.nn.Module | None:
+    """The part at a path, None where there is none."""
+    try:
+        return None if path is None else module.get_submodule(path)
+    except AttributeError:
+        return None
 
 
 def _prompt_tokens(batch: Mapping[str, torch.Tensor], rows: Sequence[TokenRow]) -> torch.Tensor:

@@ -8,6 +8,7 @@ while what is kept, in holes that the next tensor does not always fit, comes to 
 from __future__ import annotations
 
 import ctypes
+import sys
 
 __all__ = ["give_back_when_freed"]
 
@@ -23,9 +24,10 @@ def give_back_when_freed() -> None:
 
     Environment variables that say otherwise, such as those the command line sets, have no effect from then on.
     """
-    library = ctypes.CDLL(None)
+    library = ctypes.CDLL(None) if sys.platform == "linux" else None
     if not (hasattr(library, "mallopt") and hasattr(library, "malloc_trim")):
         return
+    assert library is not None
     for option in (_M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD, _M_TOP_PAD):
         library.mallopt(option, _BYTES)
     library.malloc_trim(_BYTES)

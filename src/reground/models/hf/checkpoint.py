@@ -161,6 +161,8 @@ def check_size(config: PreTrainedConfig, folder: Path, source: str) -> None:
 
 def is_finite(tensor: torch.Tensor) -> bool:
     """Whether all numbers are finite; nothing as large as the tensor is made on the way."""
+    if tensor.is_floating_point() and tensor.element_size() == 1:  # torch has no order of 8-bit floats
+        return bool(torch.isfinite(tensor.detach().to(torch.float16)).all())
     return not tensor.numel() or all(math.isfinite(float(end)) for end in torch.aminmax(tensor.detach()))
 
 

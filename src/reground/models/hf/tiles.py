@@ -8,6 +8,7 @@ Axes: B rows of a batch, T tokens, H width of an MLP's input and output.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -16,7 +17,7 @@ from typing import Any
 import torch
 from torch.utils.checkpoint import checkpoint
 
-from reground.models.hf.forward import computed_by
+from reground.models.hf.forward import computed_by, is_computed_otherwise
 
 __all__ = ["in_tiles"]
 
@@ -30,20 +31,36 @@ _TILE_SHARE = 1 / 8
 def in_tiles(mlps: Iterable[torch.nn.Module]) -> Iterator[None]:
     """Inside the block these MLPs are computed in tiles where that saves much.
 
-    On the way back a tile is computed a second time. A tile may round otherwise than all tokens at once would. Where
-    parts of an MLP are hooked, it is cut if that is the last of its parts alone, which is still called once, with all
-    tokens.
+    On the way back a tile is computed a second time: the block, and hooks that were there, have to outlast it. A tile
+    may round otherwise than all tokens at once would. Where parts of an MLP are hooked, it is cut if that is the last
+    of its parts alone, which is still called once, with all tokens. MLPs in 8-bit integers, whose scales are those of
+    all tokens of a call, are not cut.
     """
     with ExitStack() as patched:
         for mlp in mlps:
-            patched.enter_context(computed_by(mlp, partial(partial, _tiled, mlp)))
+            patched.enter_context(computed_by(mlp, partial(partial, _tiled, mlp, *_size(mlp))))
         yield
 
 
-def _tiled(mlp: torch.nn.Module, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    num_tokens = None if kwargs or len(args) != 1 else _tile_tokens(mlp, args[0])
+def _size(mlp: torch.nn.Module) -> tuple[int, int]:
+    """How many numbers go into its linear parts and come out of them for a token, and how many their weights hold."""
+    linear = [part for part in mlp.modules() if isinstance(part, torch.nn.Linear)]
+    if any(part.weight.dtype == torch.int8 for part in linear):
+        return 0, 0
+    shapes = [(part.in_features, part.out_features) for part in linear]
+    return sum(map(sum, shapes)), sum(map(math.prod, shapes))
+
+
+def _tiled(
+    mlp: torch.nn.Module, width: int, num_weights: int, forward: Callable[..., Any], *args: Any, **kwargs: Any
+) -> Any:
+    num_tokens = None if kwargs or len(args) != 1 else _tile_tokens(width, num_weights, args[0])
     output = None
     if num_tokens is not None:
+        num_all = args[0].numel() // args[0].shape[-1]
+        if torch.is_grad_enabled() and _in_pieces(mlp) and num_all * width < num_weights:
+            # Over tiles, the gradients of all pieces would add up before the first is complete: more than it saves.
+            num_tokens = num_all
         hooked = [name for name, part in mlp.named_modules() if name and _is_hooked(part)]
         if not hooked:
             output = _by_tiles(mlp, forward, args[0], num_tokens)
@@ -59,14 +76,12 @@ def _last_linear(mlp: torch.nn.Module) -> str | None:
     return names[-1] if names else None
 
 
-def _tile_tokens(mlp: torch.nn.Module, hidden: Any) -> int | None:
+def _tile_tokens(width: int, num_weights: int, hidden: Any) -> int | None:
     """How many tokens make a tile; None if all are one. Of a tile's own tokens, all are one."""
-    if not isinstance(hidden, torch.Tensor) or hidden.dim() not in (2, 3):
+    if not isinstance(hidden, torch.Tensor) or hidden.dim() not in (2, 3) or not width:
         return None
-    linear = [part for part in mlp.modules() if isinstance(part, torch.nn.Linear)]
-    token_bytes = sum(part.in_features + part.out_features for part in linear) * hidden.element_size()
-    weight_bytes = sum(part.in_features * part.out_features for part in linear) * hidden.element_size()
-    most = max(1, int(max(_TILE_BYTES, _TILE_SHARE * weight_bytes)) // max(1, token_bytes))
+    size = hidden.element_size()
+    most = max(1, int(max(_TILE_BYTES, _TILE_SHARE * num_weights * size) / (width * size)))
     return None if hidden.numel() // hidden.shape[-1] <= most else most
 
 
@@ -75,7 +90,8 @@ def _by_tiles(
 ) -> torch.Tensor | None:
     """What is made of hidden states (BTH or TH), tile by tile; None if that is no tensor with a row for each token."""
     rows = hidden.reshape(*([1] * (hidden.dim() - 2)), -1, hidden.shape[-1])
-    is_kept = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (hidden, *mlp.parameters()))
+    is_trained = _in_pieces(mlp) or any(tensor.requires_grad for tensor in (hidden, *mlp.parameters()))
+    is_kept = is_trained and torch.is_grad_enabled()
     run = partial(checkpoint, forward, use_reentrant=False, preserve_rng_state=False) if is_kept else forward
     done: list[torch.Tensor] = []
     filled = 0
@@ -92,6 +108,11 @@ def _by_tiles(
         filled += tile.shape[-2]
     joined = torch.cat(done, dim=-2) if is_kept else done[0]
     return joined.reshape(*hidden.shape[:-1], -1)
+
+
+def _in_pieces(mlp: torch.nn.Module) -> bool:
+    """Whether a part of it is trained in pieces, which are other leaves than the module's own."""
+    return any(is_computed_otherwise(part) for part in mlp.modules() if part is not mlp)
 
 
 def _before(
