@@ -88,3 +88,16 @@ def test_a_write_of_somebody_else_is_not_missed_in_memory(index: LanceIndex, tmp
     other.add(entries("theirs", 1))
     index.add(entries("ours", 1))
     assert {match.id for match in index.search("text", query, 5)[0]} == {"theirs0", "ours0"}
+
+
+def test_a_purge_that_makes_indices_anew_takes_a_second_round(
+    index: LanceIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long the first round took."""
+    monkeypatch.setattr(lance, "_PURGE_S", 0)
+    index.add(entries("a", 400))
+    index.maintain()
+    index.add([], removing=["a3"])
+    index.purge()
+    assert len(index._table.list_versions()) == 1
+    assert index.seen == str(index._table.version)
