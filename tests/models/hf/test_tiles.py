@@ -151,7 +151,7 @@ def test_weights_in_8_bit_integers_are_not_cut(dtype: torch.dtype) -> None:
     mlp.up.weight.data = mlp.up.weight.data.to(dtype)
     width, num_weights = tiles._size(mlp)
     assert (width == num_weights == 0) == (dtype == torch.int8)
-    assert (tiles._tile_tokens(width, num_weights, torch.ones(1, 1 << 20, 3)) is None) == (dtype == torch.int8)
+    assert (tiles._tile_tokens(mlp, width, num_weights, torch.ones(1, 1 << 20, 3)) is None) == (dtype == torch.int8)
 
 
 @pytest.mark.usefixtures("small_tiles")
@@ -199,7 +199,7 @@ def test_an_edit_in_tiles_is_the_same(
         tiny_model.invalidate_images()
         with create_editor(method.split()[0], settings).apply(tiny_model, tiny_edits[:1]) as edited:
             scores.append(edited.score([query], [target])[0].log_prob)
-        assert (tiled > 0) == (most == 2048)
+        assert (tiled > 0) == (most == 2048 or method == "ft all")
     assert scores[1] == pytest.approx(scores[0], rel=0.02)  # Adam's first steps make much of rounding
 
 

@@ -54,13 +54,9 @@ def _size(mlp: torch.nn.Module) -> tuple[int, int]:
 def _tiled(
     mlp: torch.nn.Module, width: int, num_weights: int, forward: Callable[..., Any], *args: Any, **kwargs: Any
 ) -> Any:
-    num_tokens = None if kwargs or len(args) != 1 else _tile_tokens(width, num_weights, args[0])
+    num_tokens = None if kwargs or len(args) != 1 else _tile_tokens(mlp, width, num_weights, args[0])
     output = None
     if num_tokens is not None:
-        num_all = args[0].numel() // args[0].shape[-1]
-        if torch.is_grad_enabled() and _in_pieces(mlp) and num_all * width < num_weights:
-            # Over tiles, the gradients of all pieces would add up before the first is complete: more than it saves.
-            num_tokens = num_all
         hooked = [name for name, part in mlp.named_modules() if name and _is_hooked(part)]
         if not hooked:
             output = _by_tiles(mlp, forward, args[0], num_tokens)
@@ -76,13 +72,19 @@ def _last_linear(mlp: torch.nn.Module) -> str | None:
     return names[-1] if names else None
 
 
-def _tile_tokens(width: int, num_weights: int, hidden: Any) -> int | None:
-    """How many tokens make a tile; None if all are one. Of a tile's own tokens, all are one."""
+def _tile_tokens(mlp: torch.nn.Module, width: int, num_weights: int, hidden: Any) -> int | None:
+    """How many tokens make a tile; None: all, and nothing is to be computed a second time. So it is with a tile's own.
+
+    Where parts are trained in pieces, the gradients of all pieces add up over tiles before the first is complete. All
+    tokens are one tile as long as that is more than what tiles save.
+    """
     if not isinstance(hidden, torch.Tensor) or hidden.dim() not in (2, 3) or not width:
         return None
-    size = hidden.element_size()
+    size, num_all = hidden.element_size(), hidden.numel() // hidden.shape[-1]
+    if torch.is_grad_enabled() and num_all * width < num_weights and _in_pieces(mlp):
+        return num_all
     most = max(1, int(max(_TILE_BYTES, _TILE_SHARE * num_weights * size) / (width * size)))
-    return None if hidden.numel() // hidden.shape[-1] <= most else most
+    return None if num_all <= most else most
 
 
 def _by_tiles(
