@@ -6,7 +6,7 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -72,7 +72,7 @@ class FaultServer:
             return self.replies.pop(0) if len(self.replies) > 1 else self.replies[0]
 
     def done(self) -> None:
-        """A request has been replied to."""
+        """A request is about to be replied to."""
         with self._lock:
             self._under_way -= 1
 
@@ -86,18 +86,15 @@ def serving() -> Iterator[FaultServer]:
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             reply = fake.take({**body, "path": self.path, "key": self.headers.get("Authorization")})
-            try:
+            time.sleep(reply.wait_s)
+            fake.done()  # before the client can know of it, and ask again
+            with suppress(BrokenPipeError, ConnectionResetError):  # the client lost patience, as it should
                 self._send(reply)
-            except (BrokenPipeError, ConnectionResetError):
-                pass  # the client lost patience, as it should
-            finally:
-                fake.done()
 
         def do_GET(self) -> None:
             self._send(Reply({"data": [{"id": name} for name in fake.models]}))
 
         def _send(self, reply: Reply) -> None:
-            time.sleep(reply.wait_s)
             content = reply.content
             self.send_response(reply.status)
             for name, value in reply.headers.items():
