@@ -59,6 +59,7 @@ from reground.models.hf.checkpoint import (
     check_size,
     folder_revision,
     keep_as_packed,
+    outlined_size,
     parse_device,
     parse_dtype,
     placement,
@@ -164,8 +165,11 @@ def load_hf_model(
     try:
         config = AutoConfig.from_pretrained(source, **where)
         family = family_of(config, path_or_name)
+        num_outlined = outlined_size(config)
         if folder is not None:
-            check_size(config, folder, path_or_name)
+            check_size(num_outlined, folder, path_or_name)
+        if wanted_device.type == "cpu" and device_map is None and num_outlined >= _GIVES_BACK_FROM:
+            give_back_when_freed()  # before there are holes that loading leaves
         processor = family.load_processor(source, **where)
         if processor.chat_template is None:
             processor.chat_template = family.chat_template

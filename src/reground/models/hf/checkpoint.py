@@ -27,6 +27,7 @@ __all__ = [
     "folder_revision",
     "is_finite",
     "keep_as_packed",
+    "outlined_size",
     "parse_device",
     "parse_dtype",
     "placement",
@@ -135,11 +136,18 @@ def placement(
     return {"device_map": {"": device} if device_map is None else device_map, "quantization_config": packed}
 
 
-def check_size(config: PreTrainedConfig, folder: Path, source: str) -> None:
-    """Nothing, unless the config calls for a far larger model than the folder's weights fill.
+def outlined_size(config: PreTrainedConfig) -> int:
+    """How many parameters a config calls for; the model is only outlined."""
+    with torch.device("meta"):
+        outline = AutoModelForImageTextToText.from_config(config)
+    return sum(parameter.numel() for parameter in outline.parameters())
+
+
+def check_size(wanted: int, folder: Path, source: str) -> None:
+    """Nothing, unless a config calls for a far larger model, of so many parameters, than the folder's weights fill.
 
     A config that lost a part (``"text_config": null``) stands for that part's defaults, often billions of parameters,
-    which would all be made before anybody noticed that they are not in the file. Here the model is only outlined.
+    which would all be made before anybody noticed that they are not in the file.
 
     Raises:
         ModelError: It does; the message has both numbers.
@@ -148,9 +156,6 @@ def check_size(config: PreTrainedConfig, folder: Path, source: str) -> None:
     for path in folder.glob("*.safetensors"):
         with safe_open(path, framework="pt") as file:
             stored += sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
-    with torch.device("meta"):
-        outline = AutoModelForImageTextToText.from_config(config)
-    wanted = sum(parameter.numel() for parameter in outline.parameters())
     if stored and wanted > _MOST_PACKED * stored:
         raise ModelError(
             f"config.json at {source!r} calls for {wanted:,} parameters; the weights beside it hold {stored:,}.",
