@@ -40,6 +40,7 @@ from reground.methods.registry import create_editor
 from reground.methods.weight_edit import num_bytes
 from reground.methods.wise.config import WiseConfig
 from reground.models.hf.adapter import HfModel, load_hf_model
+from reground.models.hf.allocator import give_back_when_freed
 
 _WIDTH = 1536
 _TEXT: dict[str, Any] = {
@@ -88,6 +89,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=3, help="training steps of an edit")
     parser.add_argument("--picture", type=int, nargs=2, default=PICTURE_SIZE, help="width and height in pixels")
     given = parser.parse_args()
+    give_back_when_freed()  # the checkpoint is made in this very process, and would leave holes that a user's has not
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         (folder / "corpus.txt").write_text("\n".join(_CORPUS) + "\n", encoding="utf-8")

@@ -200,7 +200,7 @@ def test_an_edit_in_tiles_is_the_same(
         with create_editor(method.split()[0], settings).apply(tiny_model, tiny_edits[:1]) as edited:
             scores.append(edited.score([query], [target])[0].log_prob)
         assert (tiled > 0) == (most == 2048 or method == "ft all")
-    assert scores[1] == pytest.approx(scores[0], rel=0.02)  # Adam's first steps make much of rounding
+    assert scores[1] == pytest.approx(scores[0], rel=0.05)  # Adam's first steps make much of rounding
 
 
 def test_features_do_not_depend_on_what_they_are_made_for(

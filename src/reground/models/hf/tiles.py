@@ -21,10 +21,10 @@ from reground.models.hf.forward import computed_by, is_computed_otherwise
 
 __all__ = ["in_tiles"]
 
-#: What goes into the linear parts of an MLP and comes out of them, for a tile; or an eighth of the MLP's weights, if
+#: What goes into the linear parts of an MLP and comes out of them, for a tile; or a sixteenth of the MLP's weights, if
 #: that is more, as these are read for each tile.
-_TILE_BYTES = 16 << 20
-_TILE_SHARE = 1 / 8
+_TILE_BYTES = 12 << 20
+_TILE_SHARE = 1 / 16
 
 
 @contextmanager
