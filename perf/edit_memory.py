@@ -1,7 +1,7 @@
 """What an edit takes of memory on a model of real width, beside what its weights and its optimiser take.
 
     python perf/edit_memory.py
-    python perf/edit_memory.py --layers 28 --tower-layers 32
+    python perf/edit_memory.py --method rome --layers 28 --steps 1
     python perf/edit_memory.py --method ft-vision --picture 320 240
 
 The model is a Qwen2-VL with the widths of its release of 2 billion parameters, tower included, random weights, fewer
@@ -50,12 +50,10 @@ _TEXT: dict[str, Any] = {
     "initializer_range": 0.02,
     "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [16, 24, 24]},
 }
-#: What their updates are to spare; few words, as only the size of the statistics matters here.
+_TOWER: dict[str, Any] = {"embed_dim": 1280, "mlp_ratio": 4, "num_heads": 16, "initializer_range": 0.02}
+#: What the updates of closed forms are to spare; few words, as only the size of the statistics matters here.
 _CORPUS = [f"which drug comes first for a ring in organ {number} of the image?" for number in range(24)]
 _CLOSED_FORM = ("rome", "memit", "alphaedit")
-
-
-_TOWER: dict[str, Any] = {"embed_dim": 1280, "mlp_ratio": 4, "num_heads": 16, "initializer_range": 0.02}
 
 
 def _down_projection(model: HfModel) -> int:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from pathlib import Path
 from unittest.mock import MagicMock
 
 import pytest
+import torch
 
-from reground.models.base import ModelInfo
 from reground.models.hf import adapter
+from reground.models.hf.adapter import load_hf_model
 
 #: Frees a block between two others; prints how many of its 32 MiB stay with the process, without and with the call.
 _SCRIPT = """
@@ -45,12 +47,25 @@ def test_freed_memory_goes_back() -> None:
 
 @pytest.mark.parametrize(
     ("num_parameters", "device", "gives_back"),
-    [(99_000_000, "cpu", False), (100_000_000, "cpu", True), (100_000_000, "cuda:0", False), (None, "cpu", False)],
+    [(99_000_000, "cpu", False), (100_000_000, "cpu", True), (100_000_000, "cuda:0", False)],
 )
 def test_beside_a_large_model_on_a_cpu(
-    num_parameters: int | None, device: str, gives_back: bool, monkeypatch: pytest.MonkeyPatch
+    num_parameters: int, device: str, gives_back: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(adapter, "give_back_when_freed", called := MagicMock())
-    info = ModelInfo(name="m", revision="1", dtype="float32", device=device, num_parameters=num_parameters)
-    adapter._fit_process(info)
+    adapter._fit_allocator(num_parameters, torch.device(device))
     assert called.call_count == gives_back
+
+
+def test_it_is_said_before_a_model_is_loaded(tiny_folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(adapter, "_GIVES_BACK_FROM", 1)
+    order: list[str] = []
+    load = adapter.AutoModelForImageTextToText.from_pretrained
+    monkeypatch.setattr(adapter, "give_back_when_freed", lambda: order.append("told"))
+    monkeypatch.setattr(
+        adapter.AutoModelForImageTextToText,
+        "from_pretrained",
+        lambda *args, **kwargs: order.append("loaded") or load(*args, **kwargs),
+    )
+    load_hf_model(str(tiny_folders["qwen2_vl"]), device="cpu")
+    assert order == ["told", "loaded"]

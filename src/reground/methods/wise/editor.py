@@ -6,6 +6,7 @@ Axes: B rows of a batch, T tokens, S shards, F and H width of the module's input
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -259,12 +260,12 @@ def _shard(place: _Place, pairs: Sequence[tuple[Query, str]], irrelevant: _Promp
     rows = row_pieces(side_HF)
     masks = [random_mask(piece.shape, config.mask_share).to(piece.device) for piece in rows]
     unit = _unit(irrelevant, config.statistic)
-
     names = [f"memory[{number}]" for number in range(len(rows))]
     routed = [prompts.input_BTF, irrelevant.input_BTF]
+    starts_here = upper.starts_at(place.path)
 
     def loss() -> torch.Tensor:
-        if upper.starts_at(place.path):
+        if starts_here:
             side_BCH, *sides = place.sides([upper.part_input, *routed], rows)
             fit = upper.loss(lambda _: side_BCH)
         else:
@@ -277,11 +278,10 @@ def _shard(place: _Place, pairs: Sequence[tuple[Query, str]], irrelevant: _Promp
             gamma=config.gamma,
         )
 
-    def use_side(_: torch.nn.Module, inputs: tuple[Any, ...], main_BTH: torch.Tensor) -> torch.Tensor:
-        return main_BTH if upper.starts_at(place.path) else place.sides(inputs[:1], rows)[0]
+    def use_side(_: torch.nn.Module, inputs: tuple[Any, ...], __: torch.Tensor) -> torch.Tensor:
+        return place.sides(inputs[:1], rows)[0]
 
-    handle = place.module.register_forward_hook(use_side)
-    try:
+    with nullcontext() if starts_here else place.module.register_forward_hook(use_side):
         report = descend(
             dict(zip(names, rows, strict=True)),
             [loss],
@@ -290,8 +290,6 @@ def _shard(place: _Place, pairs: Sequence[tuple[Query, str]], irrelevant: _Promp
             loss_floor=config.loss_floor,
             masks=dict(zip(names, masks, strict=True)),
         )
-    finally:
-        handle.remove()
     return _Shard(side_HF.sub_(main_HF), prompts, report)
 
 

@@ -168,8 +168,7 @@ def load_hf_model(
         num_outlined = outlined_size(config)
         if folder is not None:
             check_size(num_outlined, folder, path_or_name)
-        if wanted_device.type == "cpu" and device_map is None and num_outlined >= _GIVES_BACK_FROM:
-            give_back_when_freed()  # before there are holes that loading leaves
+        _fit_allocator(num_outlined, wanted_device)
         processor = family.load_processor(source, **where)
         if processor.chat_template is None:
             processor.chat_template = family.chat_template
@@ -200,7 +199,7 @@ def load_hf_model(
         device=str(module.get_input_embeddings().weight.device),
         num_parameters=sum(parameter.numel() for parameter in module.parameters()),
     )
-    _fit_process(info)
+    _fit_threads(info)
     return HfModel(
         module,
         processor,
@@ -223,18 +222,20 @@ def _limit_pixels(processor: Any, family: Family, max_pixels: int, source: str) 
     family.limit_pixels(processor, max_pixels)
 
 
-def _fit_process(info: ModelInfo) -> None:
-    """Threads and memory on a CPU as the size of a model asks for them.
+def _fit_threads(info: ModelInfo) -> None:
+    """Let a small model on a CPU run on one thread, unless the user has said how many.
 
-    A small model runs on one thread, unless the user has said how many: a decoding step is a few hundred tiny
-    operations; waking a second thread for each costs more than it brings (quickstart with 8 edits on two cores: 55 s
-    with one thread, 84 s with two). With a large one freed memory goes back to the system.
+    A decoding step of such a model is a few hundred tiny operations; waking a second thread for each costs more than
+    it brings (quickstart with 8 edits on two cores: 55 s with one thread, 84 s with two).
     """
-    if info.device != "cpu" or info.num_parameters is None:
-        return
-    if info.num_parameters < _ONE_THREAD_BELOW and "OMP_NUM_THREADS" not in os.environ:
+    is_small = info.num_parameters is not None and info.num_parameters < _ONE_THREAD_BELOW
+    if info.device == "cpu" and is_small and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(1)
-    if info.num_parameters >= _GIVES_BACK_FROM:
+
+
+def _fit_allocator(num_parameters: int, device: torch.device) -> None:
+    """Let freed memory go back to the system beside a large model on a CPU; before loading, which would leave holes."""
+    if device.type == "cpu" and num_parameters >= _GIVES_BACK_FROM:
         give_back_when_freed()
 
 
