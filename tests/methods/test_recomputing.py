@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from unittest.mock import MagicMock
@@ -12,6 +13,7 @@ import torch
 from reground.edits.records import Edit
 from reground.methods import recomputing as module
 from reground.methods.chain_target import edit_query
+from reground.methods.layer_output import hidden_of
 from reground.methods.recomputing import recomputing
 from reground.methods.registry import create_editor
 from reground.methods.training_step import completion_columns, label_loss
@@ -29,7 +31,17 @@ def nothing(*_: object) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("always")
-def test_gradients_are_the_same_and_less_is_kept(tiny_model: HfModel, tiny_edits: list[Edit]) -> None:
+@pytest.mark.parametrize("is_between", [False, True], ids=["", "changed between layers"])
+@pytest.mark.parametrize("layers_a_group", [1, 2, 3])
+def test_gradients_are_the_same_and_less_is_kept(
+    layers_a_group: int,
+    is_between: bool,
+    tiny_model: HfModel,
+    tiny_edits: list[Edit],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "_group_size", lambda *_: layers_a_group)
+    handles = [layer.register_forward_hook(_doubled) for layer in tiny_model.text_layers if is_between]
     edit = tiny_edits[0]
     batch = tiny_model.training_batch([edit_query(edit)], [edit.new_answer.text])
     weights = tiny_model.layer_parameters(0, "mlp")
@@ -53,11 +65,71 @@ def test_gradients_are_the_same_and_less_is_kept(tiny_model: HfModel, tiny_edits
         for parameter in weights.values():
             parameter.requires_grad_(False)
             parameter.grad = None
+    for handle in handles:
+        handle.remove()
     (plain_kept, plain_loss, plain), (kept, loss_again, again) = found
     assert loss_again == plain_loss
     assert all(map(torch.equal, plain, again))
     assert kept < plain_kept / 2
     assert "forward" not in vars(tiny_model.text_layers[0])
+
+
+def _doubled(_: torch.nn.Module, __: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
+    """As towers do whose features enter several text layers: the next is not given what this one put out."""
+    return 2 * output
+
+
+@pytest.mark.usefixtures("always")
+def test_of_a_group_of_layers_one_input_is_kept(
+    tiny_model: HfModel, tiny_edits: list[Edit], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And each of the others is made once on the way back, from the one below."""
+    edit = tiny_edits[0]
+    batch = tiny_model.training_batch([edit_query(edit)], [edit.new_answer.text])
+    layers = tiny_model.text_layers
+    weight = next(iter(tiny_model.layer_parameters(0, "mlp.down_proj").values()))
+    alive = []
+    for size in (1, len(layers)):
+        monkeypatch.setattr(module, "_group_size", lambda *_, size=size: size)
+        calls: list[int] = []
+        handles = [
+            layer.self_attn.register_forward_hook(lambda *_, number=number: calls.append(number))
+            for number, layer in enumerate(layers)
+        ]
+        storages = []
+        handles += [
+            layer.register_forward_hook(
+                lambda _, __, output: storages.append(weakref.ref(hidden_of(output).untyped_storage()))
+            )
+            for layer in layers[:-1]
+        ]
+        weight.requires_grad_(True)
+        tokens = batch["attention_mask"].numel()
+        with tiny_model.passing(prompt_tokens(batch)), recomputing(tiny_model, tokens):
+            loss = label_loss(completion_columns(tiny_model.module, batch), batch)
+        alive.append(sum(ref() is not None for ref in storages))
+        calls.clear()
+        loss.backward()  # type: ignore[no-untyped-call]
+        for handle in handles:
+            handle.remove()
+        weight.requires_grad_(False)
+        weight.grad = None
+        again = [calls.count(number) for number in range(len(layers))]
+        assert again == ([1] * len(layers) if size == 1 else [2] * (len(layers) - 1) + [1])
+    assert alive == [len(layers) - 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("num_layers", "hidden_bytes", "expected"),
+    [
+        pytest.param(28, 16 << 10, 1, id="little in all"),
+        pytest.param(28, 1 << 20, 2, id="14 and 1 of 28"),
+        pytest.param(28, 3 << 20, 4, id="too much whatever is done: 7 and 3 of 28"),
+        pytest.param(1, 1 << 40, 1, id="one layer"),
+    ],
+)
+def test_groups_are_as_small_as_they_can_be(num_layers: int, hidden_bytes: int, expected: int) -> None:
+    assert module._group_size(num_layers, hidden_bytes) == expected
 
 
 @pytest.mark.parametrize("method", ["rome", "lora", "ft", "grace", "wise"])

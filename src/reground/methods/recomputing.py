@@ -2,14 +2,18 @@
 
 A layer keeps some dozen numbers a token for each of its width. With long prompts, and a picture is hundreds of tokens,
 that is more than everything else an edit needs. Kept are then the hidden states between layers alone, for a third more
-time.
+time; and where many layers make these much too, those between groups of layers, for another quarter at most.
+
+Axes: B rows of a batch, T tokens, H hidden width.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from copy import copy
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -17,6 +21,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch.utils.checkpoint import checkpoint
 
+from reground.methods.layer_output import hidden_of
 from reground.models.hf.adapter import HfModel
 from reground.models.hf.forward import computed_by
 
@@ -24,6 +29,8 @@ __all__ = ["recomputes", "recomputing", "recomputing_tower"]
 
 #: What layers may keep before it is computed again instead.
 _MOST_BYTES = 64 << 20
+#: What goes into layers may take that in all, before it is itself made again from what went into one further below.
+_MOST_HIDDEN_BYTES = 16 << 20
 
 _bytes_by_model: WeakKeyDictionary[HfModel, int] = WeakKeyDictionary()
 
@@ -39,9 +46,10 @@ def recomputing(model: HfModel, num_tokens: int) -> Iterator[None]:
     if not torch.is_grad_enabled() or not recomputes(model, num_tokens):
         yield
         return
+    inputs = _Inputs(model, num_tokens)
     with ExitStack() as patched:
         for layer in model.text_layers:
-            patched.enter_context(computed_by(layer, partial(partial, _recomputed, model)))
+            patched.enter_context(computed_by(layer, partial(partial, _recomputed, model, inputs)))
         yield
 
 
@@ -55,7 +63,7 @@ def recomputing_tower(model: HfModel) -> Iterator[None]:
         def run(*args: Any, **kwargs: Any) -> Any:
             hidden = args[0] if args else kwargs["hidden_states"]
             if torch.is_grad_enabled() and hidden.numel() // hidden.shape[-1] * size > _MOST_BYTES:
-                return _recomputed(model, forward, *args, **kwargs)
+                return _recomputed(model, None, forward, *args, **kwargs)
             return forward(*args, **kwargs)
 
         return run
@@ -71,7 +79,7 @@ def recomputes(model: HfModel, num_tokens: int) -> bool:
     return num_tokens * _bytes_per_token(model) > _MOST_BYTES
 
 
-def _recomputed(model: HfModel, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+def _recomputed(model: HfModel, inputs: _Inputs | None, forward: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
     current = model.current_pass
 
     def run(*args: Any, **kwargs: Any) -> Any:
@@ -79,7 +87,102 @@ def _recomputed(model: HfModel, forward: Callable[..., Any], *args: Any, **kwarg
         with model.resuming(copy(current)):
             return forward(*args, **kwargs)
 
-    return checkpoint(run, *args, use_reentrant=False, preserve_rng_state=False, **kwargs)
+    run_again = partial(checkpoint, run, use_reentrant=False, preserve_rng_state=False)
+    if inputs is None or not args:
+        return run_again(*args, **kwargs)
+    with inputs.saved(args[0]) as own:
+        output = run_again(*args, **kwargs)
+    inputs.follow(own, partial(_with_input, run, args[1:], kwargs), hidden_of(output))
+    return output
+
+
+def _with_input(
+    run: Callable[..., Any], further: Sequence[Any], kwargs: Mapping[str, Any], hidden_BTH: torch.Tensor
+) -> torch.Tensor:
+    return hidden_of(run(hidden_BTH, *further, **kwargs))
+
+
+class _Inputs:
+    """What goes into the layers of one pass: kept for the lowest of a group of layers, made again for those above it.
+
+    Args:
+        model: The model.
+        num_tokens: Tokens of the pass, padding included.
+    """
+
+    def __init__(self, model: HfModel, num_tokens: int) -> None:
+        width = model.module.get_input_embeddings().weight.shape[1]
+        self._group = _group_size(len(model.text_layers), num_tokens * width * model.module.dtype.itemsize)
+        self._next: _Input | None = None
+        self._output_BTH: torch.Tensor | None = None
+
+    @contextmanager
+    def saved(self, hidden_BTH: torch.Tensor) -> Iterator[_Input]:
+        """Inside the block nothing but this record is saved of what goes into a layer."""
+        is_next = hidden_BTH is self._output_BTH and hidden_BTH.requires_grad
+        if self._next is None or not is_next or self._next.height >= self._group:
+            own = _Input(kept_BTH=hidden_BTH.detach())
+        else:
+            own = self._next
+        place = (hidden_BTH.data_ptr(), hidden_BTH.shape)
+
+        def pack(tensor: torch.Tensor) -> Any:
+            return own if (tensor.data_ptr(), tensor.shape) == place else tensor
+
+        def unpack(saved: Any) -> torch.Tensor:
+            tensor: torch.Tensor = saved.taken() if isinstance(saved, _Input) else saved
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, unpack):
+            yield own
+
+    def follow(self, own: _Input, run: Callable[[torch.Tensor], torch.Tensor], output_BTH: torch.Tensor) -> None:
+        """What the next layer is given, if it is given a layer's output as it is."""
+        self._next = _Input(below=own, run=run, height=own.height + 1)
+        self._output_BTH = output_BTH
+
+
+@dataclass
+class _Input:
+    """What goes into a layer.
+
+    Attributes:
+        kept_BTH: Hidden states; None where they are to be made first.
+        below: What goes into the layer below, from which they are made.
+        run: That layer.
+        height: How many layers up from one whose input is kept.
+    """
+
+    kept_BTH: torch.Tensor | None = None
+    below: _Input | None = None
+    run: Callable[[torch.Tensor], torch.Tensor] | None = None
+    height: int = 0
+
+    def taken(self) -> torch.Tensor:
+        """The hidden states, for the layer's own way back; those made on the way to them wait for theirs."""
+        hidden_BTH = self._made()
+        if self.below is not None:
+            self.kept_BTH = None
+        return hidden_BTH
+
+    @torch.no_grad()
+    def _made(self) -> torch.Tensor:
+        if self.kept_BTH is None:
+            assert self.below is not None and self.run is not None
+            self.kept_BTH = self.run(self.below._made())
+        return self.kept_BTH
+
+
+def _group_size(num_layers: int, hidden_bytes: int) -> int:
+    """The smallest number of layers to a group that keeps what is kept small, or else as small as it gets.
+
+    Args:
+        num_layers: Layers in all.
+        hidden_bytes: What goes into one of them.
+    """
+    held = {size: (math.ceil(num_layers / size) + size - 1) * hidden_bytes for size in range(1, num_layers + 1)}
+    small = [size for size, count in held.items() if count <= _MOST_HIDDEN_BYTES]
+    return small[0] if small else min(held, key=held.__getitem__)
 
 
 def _bytes_per_token(model: HfModel) -> int:
