@@ -5,6 +5,8 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
@@ -80,43 +82,41 @@ def _doubled(_: torch.nn.Module, __: tuple[torch.Tensor, ...], output: torch.Ten
 
 
 @pytest.mark.usefixtures("always")
+@pytest.mark.parametrize("is_one_group", [False, True])
 def test_of_a_group_of_layers_one_input_is_kept(
-    tiny_model: HfModel, tiny_edits: list[Edit], monkeypatch: pytest.MonkeyPatch
+    is_one_group: bool, tiny_model: HfModel, tiny_edits: list[Edit], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And each of the others is made once on the way back, from the one below."""
     edit = tiny_edits[0]
     batch = tiny_model.training_batch([edit_query(edit)], [edit.new_answer.text])
     layers = tiny_model.text_layers
     weight = next(iter(tiny_model.layer_parameters(0, "mlp.down_proj").values()))
-    alive = []
-    for size in (1, len(layers)):
-        monkeypatch.setattr(module, "_group_size", lambda *_, size=size: size)
-        calls: list[int] = []
-        handles = [
-            layer.self_attn.register_forward_hook(lambda *_, number=number: calls.append(number))
-            for number, layer in enumerate(layers)
-        ]
-        storages = []
-        handles += [
-            layer.register_forward_hook(
-                lambda _, __, output: storages.append(weakref.ref(hidden_of(output).untyped_storage()))
-            )
-            for layer in layers[:-1]
-        ]
-        weight.requires_grad_(True)
-        tokens = batch["attention_mask"].numel()
-        with tiny_model.passing(prompt_tokens(batch)), recomputing(tiny_model, tokens):
-            loss = label_loss(completion_columns(tiny_model.module, batch), batch)
-        alive.append(sum(ref() is not None for ref in storages))
-        calls.clear()
-        loss.backward()  # type: ignore[no-untyped-call]
-        for handle in handles:
-            handle.remove()
-        weight.requires_grad_(False)
-        weight.grad = None
-        again = [calls.count(number) for number in range(len(layers))]
-        assert again == ([1] * len(layers) if size == 1 else [2] * (len(layers) - 1) + [1])
-    assert alive == [len(layers) - 1, 0]
+    monkeypatch.setattr(module, "_group_size", lambda *_: len(layers) if is_one_group else 1)
+    storages: list[weakref.ref[Any]] = []
+    calls: list[int] = []
+
+    def called(number: int, *_: Any) -> None:
+        calls.append(number)
+
+    def put_out(_: torch.nn.Module, __: Any, output: Any) -> None:
+        storages.append(weakref.ref(hidden_of(output).untyped_storage()))
+
+    handles = [layer.self_attn.register_forward_hook(partial(called, number)) for number, layer in enumerate(layers)]
+    handles += [layer.register_forward_hook(put_out) for layer in layers[:-1]]
+    weight.requires_grad_(True)
+    with tiny_model.passing(prompt_tokens(batch)), recomputing(tiny_model, batch["attention_mask"].numel()):
+        loss = label_loss(completion_columns(tiny_model.module, batch), batch)
+    num_alive = sum(storage() is not None for storage in storages)
+    calls.clear()
+    loss.backward()  # type: ignore[no-untyped-call]
+    for handle in handles:
+        handle.remove()
+    weight.requires_grad_(False)
+    weight.grad = None
+    counts = [calls.count(number) for number in range(len(layers))]
+    below = len(layers) - 1
+    assert num_alive == (0 if is_one_group else below)
+    assert counts == ([2] * below if is_one_group else [1] * below) + [1]
 
 
 @pytest.mark.parametrize(

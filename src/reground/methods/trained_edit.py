@@ -15,6 +15,8 @@ from reground.methods.chain_target import completion_targets, edit_query
 from reground.methods.completion_training import LowestChange, fit_completions
 from reground.methods.cost import measured_on
 from reground.methods.edited import SavedEdit
+from reground.methods.originals import copy_bytes
+from reground.methods.row_pieces import gradient_bytes
 from reground.methods.training_config import Objective, TrainingConfig
 from reground.methods.training_step import seeded
 from reground.methods.weight_edit import (
@@ -114,16 +116,17 @@ class CompletionEditor(ABC, Generic[_Config]):
         return "target_new"
 
     def working_bytes(self, model: Model) -> int:
-        """What is trained, its gradient and Adam's two moments, and as much again for what undo puts back.
+        """Adam's two moments of what is trained, its gradient, and what undo puts back, as far as they are in memory.
 
-        An adapter is taken out to be undone; the value itself then stands in the place of the copy. Of large weights
-        that are trained in pieces this is up to a quarter too much.
+        An adapter is taken out to be undone; the value itself then stands in the place of the copy.
         """
         local = weights_of(model, self.needs, self.name)
         with seeded(0, local.device):
             change = self._change(local, self._config)
         try:
-            return 4 * num_bytes(change.parameters)
+            sizes = {name: num_bytes({name: parameter}) for name, parameter in change.parameters.items()}
+            copied = [copy_bytes(size) if name in change.base_tensors else size for name, size in sizes.items()]
+            return sum(copied) + sum(2 * size + gradient_bytes(size) for size in sizes.values())
         finally:
             change.undo()
 

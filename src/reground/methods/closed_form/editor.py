@@ -25,6 +25,7 @@ from reground.methods.closed_form.statistics import KeyStatistics
 from reground.methods.closed_form.value import Request, ValueReport, edit_requests
 from reground.methods.cost import measured_on
 from reground.methods.edited import SavedEdit
+from reground.methods.originals import Originals, copy_bytes
 from reground.methods.training_step import seeded
 from reground.methods.weight_edit import (
     WeightEdit,
@@ -122,8 +123,9 @@ class ClosedFormEditor(ABC, Generic[_C]):
         """
 
     def working_bytes(self, model: Model) -> int:
-        """A copy of each weight, and one panel of a layer's statistics."""
-        return num_bytes(self._weights(weights_of(model, self.needs, self.name), self._config)) + PANEL_BYTES
+        """A copy of each weight that is kept in memory, and one panel of a layer's statistics."""
+        weights = self._weights(weights_of(model, self.needs, self.name), self._config)
+        return sum(copy_bytes(num_bytes({path: weight})) for path, weight in weights.items()) + PANEL_BYTES
 
     def apply(self, model: Model, edits: Sequence[Edit], *, seed: int = 0) -> ClosedFormEdit:
         """The model with ``edits`` written into its weights; an error on the way leaves it as it was.
@@ -154,18 +156,18 @@ class ClosedFormEditor(ABC, Generic[_C]):
                 model, edits, config.target, max_chain_tokens=config.max_chain_tokens, method_name=self.name
             )
             requests = edit_requests(local, edits, targets, contexts, config)
-            original: dict[str, torch.Tensor] = {}
+            copies: list[Originals] = []
 
             def keep() -> None:
-                if not original:
-                    original.update({name: parameter.detach().clone() for name, parameter in parameters.items()})
+                if not copies:
+                    copies.append(Originals(parameters))
 
             try:
                 values = self.write(local, weights, requests, statistics, keep)
                 _check_finite(parameters)
             except BaseException:
-                if original:
-                    copy_into(parameters, original)
+                if copies:
+                    copy_into(parameters, copies[0])
                 raise
         details: dict[str, Any] = {
             "values": [value.model_dump() for value in values],
@@ -187,7 +189,7 @@ class ClosedFormEditor(ABC, Generic[_C]):
             cost=cost,
             details=details,
         )
-        return ClosedFormEdit(model, local, saved, parameters=parameters, original=original)
+        return ClosedFormEdit(model, local, saved, parameters=parameters, original=copies[0])
 
     def load(self, model: Model, folder: Path) -> ClosedFormEdit:
         """The model with the weights that were saved to ``folder``; the settings that were saved hold.
@@ -211,7 +213,7 @@ class ClosedFormEditor(ABC, Generic[_C]):
                 ", ".join(parameters),
                 "apply the edits again and save them.",
             )
-        original = {name: parameter.detach().clone() for name, parameter in parameters.items()}
+        original = Originals(parameters)
         copy_into(parameters, tensors)
         return ClosedFormEdit(model, local, saved, parameters=parameters, original=original)
 
@@ -247,7 +249,7 @@ def unedited(model: HfModel) -> Iterator[None]:
     on_top = [*takewhile(lambda edit: isinstance(edit, ClosedFormEdit), reversed(model.edits_in_force))]
     edits = [edit for edit in on_top if isinstance(edit, ClosedFormEdit)]
     parameters = {name: parameter for edit in edits for name, parameter in edit.parameters.items()}
-    edited = {name: parameter.detach().clone() for name, parameter in parameters.items()}
+    edited = Originals(parameters)
     try:
         for edit in edits:
             copy_into(edit.parameters, edit.original)

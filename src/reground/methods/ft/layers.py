@@ -9,6 +9,8 @@ import torch
 from reground.errors import InputError, ModelError
 from reground.methods.completion_training import LowestChange
 from reground.methods.ft.config import FtConfig
+from reground.methods.originals import Originals
+from reground.methods.weight_edit import copy_into
 from reground.models.hf.adapter import HfModel
 
 __all__ = ["ChosenWeights"]
@@ -37,7 +39,7 @@ class ChosenWeights:
                 "modules that hold weights",
                 "correct the method's `modules`, e.g. mlp.",
             )
-        self.base_tensors = {name: parameter.detach().clone() for name, parameter in self.parameters.items()}
+        self.base_tensors = Originals(self.parameters)
 
     def settle(self) -> None:
         """After training: let no features of the tower as it was be used."""
@@ -61,17 +63,12 @@ class ChosenWeights:
                 ", ".join(self.parameters),
                 "apply the edits again and save them.",
             )
-        self._copy(tensors)
+        copy_into(self.parameters, tensors)
 
     def undo(self) -> None:
         """Put the original values back, bit for bit."""
-        self._copy(self.base_tensors)
+        copy_into(self.parameters, self.base_tensors)
         self.settle()
-
-    def _copy(self, values: Mapping[str, torch.Tensor]) -> None:
-        with torch.no_grad():
-            for name, parameter in self.parameters.items():
-                parameter.copy_(values[name])
 
 
 def _lowest(model: HfModel, config: FtConfig) -> LowestChange | None:

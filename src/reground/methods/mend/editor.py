@@ -18,6 +18,7 @@ from reground.methods.identity import ArtifactReader
 from reground.methods.mend.config import MendConfig, MendFitConfig
 from reground.methods.mend.layers import Factors, edited_layers, gradient_factors
 from reground.methods.mend.transform import MendTransform
+from reground.methods.originals import Originals
 from reground.methods.training_step import seeded
 from reground.methods.weight_edit import (
     WeightEdit,
@@ -87,7 +88,7 @@ class MendEditor:
                 for edit, target in zip(edits, targets, strict=True)
             ]
             parameters = _weights(layers)
-            original = {name: parameter.detach().clone() for name, parameter in parameters.items()}
+            original = Originals(parameters)
             try:
                 for path, layer in layers.items():
                     _take_from(layer.weight, transform, path, gradients)
@@ -137,7 +138,7 @@ class MendEditor:
                 ", ".join(parameters),
                 "apply the edits again and save them.",
             )
-        original = {name: parameter.detach().clone() for name, parameter in parameters.items()}
+        original = Originals(parameters)
         copy_into(parameters, tensors)
         return _in_force(model, local, saved, parameters, original)
 
