@@ -7,7 +7,8 @@ import torch
 from torch.nn import functional
 
 from reground.methods import row_pieces
-from reground.methods.row_pieces import in_pieces, linear_of, linears_of
+from reground.methods.pieces import in_pieces
+from reground.methods.row_pieces import linear_of, linears_of
 from reground.methods.row_pieces import row_pieces as pieces_of
 from reground.methods.training_step import TrainingReport, descend
 

@@ -10,8 +10,8 @@ from functools import partial
 import torch
 
 from reground.errors import CapabilityError, ModelError
+from reground.methods.pieces import in_pieces
 from reground.methods.recomputing import recomputing, recomputing_tower
-from reground.methods.row_pieces import in_pieces
 from reground.methods.training_config import Objective
 from reground.methods.training_step import (
     TrainingReport,

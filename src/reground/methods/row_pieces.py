@@ -3,21 +3,25 @@
 A gradient is as large as the weight, and all that is done with it is one step of the optimiser, element by element. A
 piece's gradient is stepped with and let go of as soon as it is complete, in the middle of the backward pass.
 
-Axes: O outputs and I inputs of a linear layer, R rows of a piece.
+Axes: O outputs and I inputs of a linear layer, R rows or C columns of a piece.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from functools import partial
+from collections.abc import Iterable, Sequence
 
 import torch
 from torch.nn import functional
 
-from reground.models.hf.forward import computed_by
-
-__all__ = ["gradient_bytes", "in_pieces", "linear_of", "linears_of", "row_pieces"]
+__all__ = [
+    "column_pieces",
+    "gradient_bytes",
+    "is_large",
+    "linear_of",
+    "linears_of",
+    "row_pieces",
+    "rows_a_piece",
+]
 
 #: A weight that takes less is one piece. Below it the gradient matters to nobody.
 _FEWEST_BYTES = 8 << 20
@@ -29,14 +33,34 @@ def gradient_bytes(weight_bytes: int) -> int:
     return weight_bytes if weight_bytes < _FEWEST_BYTES else _PIECE_BYTES
 
 
-def row_pieces(weight_OI: torch.Tensor) -> list[torch.nn.Parameter]:
-    """Leaves over the memory of a weight, some rows (RI) each, that a change of one of them changes it; in order."""
-    weight_OI = weight_OI.detach()
-    if weight_OI.numel() * weight_OI.element_size() < _FEWEST_BYTES:
-        return [torch.nn.Parameter(weight_OI, requires_grad=False)]
-    step = max(1, _PIECE_BYTES // (weight_OI.shape[1] * weight_OI.element_size()))
+def is_large(weight: torch.Tensor) -> bool:
+    """Whether a weight is trained in pieces."""
+    return weight.numel() * weight.element_size() >= _FEWEST_BYTES
+
+
+def rows_a_piece(weight_OI: torch.Tensor) -> int:
+    """How many rows of a weight make a piece."""
+    return max(1, _PIECE_BYTES // (weight_OI.shape[1] * weight_OI.element_size()))
+
+
+def row_pieces(weight_OI: torch.Tensor, num_rows: int | None = None) -> list[torch.nn.Parameter]:
+    """Leaves over the memory of a weight, some rows (RI) each, that a change of one of them changes it; in order.
+
+    Args:
+        weight_OI: The weight; one that is not large is one piece.
+        num_rows: R; None: ``rows_a_piece``.
+    """
+    return _leaves(torch.split(weight_OI, num_rows or rows_a_piece(weight_OI)) if is_large(weight_OI) else [weight_OI])
+
+
+def column_pieces(weight_OI: torch.Tensor, num_columns: int) -> list[torch.nn.Parameter]:
+    """The same, some columns (OC) each."""
+    return _leaves(torch.split(weight_OI, num_columns, dim=1) if is_large(weight_OI) else [weight_OI])
+
+
+def _leaves(parts: Iterable[torch.Tensor]) -> list[torch.nn.Parameter]:
     # `data`, since views of one tensor would count their changes together, and one piece's step is none of another's.
-    return [torch.nn.Parameter(rows_RI.data, requires_grad=False) for rows_RI in torch.split(weight_OI, step)]
+    return [torch.nn.Parameter(part.detach().data, requires_grad=False) for part in parts]
 
 
 def linear_of(inputs: torch.Tensor, pieces: Sequence[torch.Tensor], bias_O: torch.Tensor | None = None) -> torch.Tensor:
@@ -55,30 +79,3 @@ def linears_of(
     parts = [[functional.linear(each, rows_RI) for each in inputs] for rows_RI in pieces]
     outputs = [torch.cat(parts_of_one, dim=-1) for parts_of_one in zip(*parts, strict=True)]
     return outputs if bias_O is None else [output + bias_O for output in outputs]
-
-
-@contextmanager
-def in_pieces(
-    module: torch.nn.Module, parameters: Mapping[str, torch.nn.Parameter]
-) -> Iterator[dict[str, torch.nn.Parameter]]:
-    """Inside the block, large weights of linear layers are computed with in pieces; what to train, by name.
-
-    The pieces lie in the memory of the weights, so that what is done to them is done to those.
-
-    Args:
-        module: What holds the parameters.
-        parameters: By full name.
-    """
-    trained: dict[str, torch.nn.Parameter] = {}
-    with ExitStack() as patched:
-        for name, parameter in parameters.items():
-            path, _, leaf = name.rpartition(".")
-            layer = module.get_submodule(path)
-            if type(layer) is not torch.nn.Linear or leaf != "weight" or len(pieces := row_pieces(parameter)) == 1:
-                trained[name] = parameter
-                continue
-            trained |= {f"{name}[{number}]": piece for number, piece in enumerate(pieces)}
-            bias_O: torch.Tensor | None = layer.bias
-            by_pieces = partial(linear_of, pieces=pieces, bias_O=bias_O)
-            patched.enter_context(computed_by(layer, lambda _, by_pieces=by_pieces: by_pieces))  # type: ignore[misc]
-        yield trained

@@ -211,7 +211,10 @@ def _stepping_within(leaves: Sequence[_Leaf]) -> Iterator[Callable[[torch.Tensor
 
 
 class _Leaf:
-    """A parameter that takes steps of its own; of a masked one, what is trained is a vector beside it."""
+    """A parameter that takes steps of its own; of a masked one, what is trained is a vector beside it.
+
+    One that does not lie in memory in one piece, such as columns of a matrix, is copied for its step and back.
+    """
 
     def __init__(
         self,
@@ -221,7 +224,10 @@ class _Leaf:
     ) -> None:
         self.parameter = parameter
         self._mask = mask
+        self._is_apart = mask is None and not parameter.is_contiguous()
         self._trained = parameter if mask is None else parameter.detach()[mask]
+        if self._is_apart:
+            self._trained = torch.nn.Parameter(parameter.new_empty(0))
         self._optimiser = optimiser_of([self._trained])
 
     @torch.no_grad()
@@ -230,10 +236,16 @@ class _Leaf:
         assert self.parameter.grad is not None
         if self._mask is not None:
             self._trained.grad = self.parameter.grad[self._mask]
+        elif self._is_apart:
+            self._trained.data = self.parameter.detach().contiguous()
+            self._trained.grad = self.parameter.grad
         self._optimiser.step()
         self._trained.grad = self.parameter.grad = None
         if self._mask is not None:
             self.parameter.masked_scatter_(self._mask, self._trained)
+        elif self._is_apart:
+            self.parameter.copy_(self._trained)
+            self._trained.data = self._trained.new_empty(0)
 
 
 def _diverged(what: str, learning_rate: float) -> ModelError:

@@ -12,6 +12,7 @@ import torch
 from reground.edits.records import Edit
 from reground.methods import recomputing, row_pieces
 from reground.methods.chain_target import edit_query
+from reground.methods.pieces import in_pieces
 from reground.methods.registry import create_editor
 from reground.models.hf import tiles
 from reground.models.hf.adapter import HfModel
@@ -132,7 +133,7 @@ def test_trained_in_pieces_it_keeps_no_inside_either(
             sizes.append(tensor.numel())
             return tensor
 
-        with in_tiles(chosen), row_pieces.in_pieces(mlp, {"up.weight": mlp.up.get_parameter("weight")}) as pieces:
+        with in_tiles(chosen), in_pieces(mlp, {"up.weight": mlp.up.get_parameter("weight")}) as pieces:
             for piece in pieces.values():
                 piece.requires_grad_(True)
             with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
@@ -170,7 +171,9 @@ def test_few_tokens_are_one_tile() -> None:
     assert mlp.most_tokens == 14
 
 
-@pytest.mark.parametrize("method", ["ft", "ft-vision", "lora", "grace", "wise", "rome", "memit", "ft all"])
+@pytest.mark.parametrize(
+    "method", ["ft", "ft-vision", "lora", "grace", "wise", "rome", "memit", "ft mlp", "ft mlp.up_proj"]
+)
 def test_an_edit_in_tiles_is_the_same(
     method: str, tiny_model: HfModel, tiny_edits: list[Edit], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,8 +181,8 @@ def test_an_edit_in_tiles_is_the_same(
     settings: dict[str, Any] = {"num_steps": 2}
     if method in ("rome", "memit"):
         settings |= {"corpus": "phantom-med", "num_texts": 4}
-    elif method == "ft all":  # through tiles of what is trained, and of what is above it
-        settings |= {"layers": [0], "modules": ["mlp"]}
+    elif " " in method:  # through what is trained in pieces, and tiles of what is above it
+        settings |= {"layers": [0], "modules": method.split()[1:]}
         monkeypatch.setattr(row_pieces, "_FEWEST_BYTES", 1)
         monkeypatch.setattr(row_pieces, "_PIECE_BYTES", 1024)
     query, target = edit_query(tiny_edits[0]), tiny_edits[0].new_answer.text
@@ -199,7 +202,7 @@ def test_an_edit_in_tiles_is_the_same(
         tiny_model.invalidate_images()
         with create_editor(method.split()[0], settings).apply(tiny_model, tiny_edits[:1]) as edited:
             scores.append(edited.score([query], [target])[0].log_prob)
-        assert (tiled > 0) == (most == 2048 or method == "ft all")
+        assert (tiled > 0) == (most == 2048 or method == "ft mlp.up_proj")
     assert scores[1] == pytest.approx(scores[0], rel=0.05)  # Adam's first steps make much of rounding
 
 

@@ -9,9 +9,10 @@ from weakref import WeakKeyDictionary
 
 import torch
 
-__all__ = ["computed_by", "is_computed_otherwise"]
+__all__ = ["computed_by", "is_computed_otherwise", "own_forward"]
 
-_otherwise: WeakKeyDictionary[torch.nn.Module, int] = WeakKeyDictionary()
+#: What modules were computed by before, the first of them their own.
+_own: WeakKeyDictionary[torch.nn.Module, list[Callable[..., Any]]] = WeakKeyDictionary()
 
 
 @contextmanager
@@ -21,14 +22,14 @@ def computed_by(module: torch.nn.Module, wrap: Callable[[Callable[..., Any]], Ca
     Where accelerate has put its own in the place of ``forward``, to bring what comes in to the module's device, what
     that calls is wrapped.
     """
-    name = "_old_forward" if hasattr(module, "_hf_hook") else "forward"
+    name = _name(module)
     is_own, found = name in vars(module), getattr(module, name)
     setattr(module, name, wrap(found))
-    _otherwise[module] = _otherwise.get(module, 0) + 1
+    _own.setdefault(module, []).append(found)
     try:
         yield
     finally:
-        _otherwise[module] -= 1
+        _own[module].pop()
         if is_own:
             setattr(module, name, found)
         else:
@@ -37,4 +38,15 @@ def computed_by(module: torch.nn.Module, wrap: Callable[[Callable[..., Any]], Ca
 
 def is_computed_otherwise(module: torch.nn.Module) -> bool:
     """Whether a module is being computed in another way than its own."""
-    return _otherwise.get(module, 0) > 0
+    return bool(_own.get(module))
+
+
+def own_forward(module: torch.nn.Module) -> Callable[..., Any]:
+    """What a module is computed by where nothing else is in force, hooks aside."""
+    if is_computed_otherwise(module):
+        return _own[module][0]
+    return getattr(module, _name(module))  # type: ignore[no-any-return]
+
+
+def _name(module: torch.nn.Module) -> str:
+    return "_old_forward" if hasattr(module, "_hf_hook") else "forward"

@@ -19,7 +19,7 @@ from torch.utils.checkpoint import checkpoint
 
 from reground.models.hf.forward import computed_by, is_computed_otherwise
 
-__all__ = ["in_tiles"]
+__all__ = ["in_tiles", "is_hooked"]
 
 #: What goes into the linear parts of an MLP and comes out of them, for a tile; or a sixteenth of the MLP's weights, if
 #: that is more, as these are read for each tile.
@@ -57,7 +57,7 @@ def _tiled(
     num_tokens = None if kwargs or len(args) != 1 else _tile_tokens(mlp, width, num_weights, args[0])
     output = None
     if num_tokens is not None:
-        hooked = [name for name, part in mlp.named_modules() if name and _is_hooked(part)]
+        hooked = [name for name, part in mlp.named_modules() if name and is_hooked(part)]
         if not hooked:
             output = _by_tiles(mlp, forward, args[0], num_tokens)
         elif hooked == [_last_linear(mlp)]:
@@ -142,5 +142,6 @@ class _Through(torch.nn.Module):
         return hidden
 
 
-def _is_hooked(part: torch.nn.Module) -> bool:
+def is_hooked(part: torch.nn.Module) -> bool:
+    """Whether something watches or changes what goes into a module or comes out of it."""
     return bool(part._forward_hooks or part._forward_pre_hooks or part._backward_hooks or part._backward_pre_hooks)
