@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 
 import torch
 
 from reground.errors import CapabilityError, ModelError
+from reground.methods.lower_tower import LowerTower
 from reground.methods.pieces import in_pieces
 from reground.methods.recomputing import recomputing, recomputing_tower
 from reground.methods.training_config import Objective
@@ -87,6 +88,7 @@ def fit_completions(
     """
     starts = range(0, len(queries), batch_size)
     loss_of = _LOSSES[objective]
+    tower = LowerTower(model, parameters) if trains_vision else None
     if len(starts) == 1 and not trains_vision:
         batch = model.training_batch(queries, completions, ends=ends)
         logits = _logits_from(model, lowest, batch)
@@ -95,12 +97,18 @@ def fit_completions(
 
         def loss_from(start: int) -> torch.Tensor:
             chosen = slice(start, start + batch_size)
-            batch = model.training_batch(queries[chosen], completions[chosen], ends=ends, trains_vision=trains_vision)
+            make = partial(
+                model.training_batch, queries[chosen], completions[chosen], ends=ends, trains_vision=trains_vision
+            )
+            batch = make() if tower is None else tower.batch(make)
             return loss_of(_whole_logits(model, batch), batch)
 
         losses = [partial(loss_from, start) for start in starts]
-    tower = recomputing_tower(model) if trains_vision else nullcontext()
-    with tower, in_pieces(model.module, parameters) as pieces:
+    with ExitStack() as stack:
+        if tower is not None:
+            stack.enter_context(tower.in_force())
+            stack.enter_context(recomputing_tower(model))
+        pieces = stack.enter_context(in_pieces(model.module, parameters))
         return descend(
             pieces,
             losses,

@@ -464,6 +464,18 @@ class HfModel:
         return [] if tower is None else list(tower.children())
 
     @property
+    def num_tower_layers_read(self) -> int:
+        """How many layers of the vision tower the model reads, from the first on."""
+        count = self.family.num_vision_layers
+        return count(self.module.config) if count else len(self.tower_layers)
+
+    @property
+    def tapped_tower_layers(self) -> Sequence[int]:
+        """Layers of the vision tower, from 0, whose output the model reads itself, besides the one above them."""
+        tapped = self.family.tapped_vision_layers
+        return tapped(self.module.config) if tapped else ()
+
+    @property
     def mlps(self) -> list[torch.nn.Module]:
         """The MLPs of the text layers that run for every prompt, and of the vision tower, where there are such."""
         found = (_part_of(layer, self.family.mlp) for layer in self.text_layers)
@@ -542,9 +554,7 @@ class HfModel:
             InputError: There is no such layer or part.
         """
         stack = self._described(self.family.vision_layers, "the layers of the vision tower")
-        count = self.family.num_vision_layers
-        num_read = count(self.module.config) if count else len(self.module.get_submodule(stack))
-        return self._parameters_at(self._path_in(stack, "vision", layer, part, range(num_read)))
+        return self._parameters_at(self._path_in(stack, "vision", layer, part, range(self.num_tower_layers_read)))
 
     def projector_parameters(self) -> dict[str, torch.nn.Parameter]:
         """Parameters of what stands between vision tower and text model, by their full names in ``module``.
@@ -650,7 +660,7 @@ class HfModel:
             before the rows) and ``labels`` (BT; -100 outside the completion). Unless ``trains_vision``, the embeddings
             carry no gradient: they hold for methods that train neither the token embeddings nor the vision side.
         """
-        with torch.set_grad_enabled(trains_vision):
+        with torch.set_grad_enabled(trains_vision and torch.is_grad_enabled()):
             rows = self._completed_rows(queries, completions, ends=ends, is_live=trains_vision)
             batch = self._collate(rows)
         length = batch["attention_mask"].shape[1]

@@ -113,6 +113,7 @@ class Family:
         encode: Features and placeholder of one frame, from the module, the processor, and what ``process`` returned.
         vision_layers: The list of layers of the vision tower; None where it has none.
         num_vision_layers: From the config, how many of these the model reads, from the first on; None: all.
+        tapped_vision_layers: From the config, which of these the model reads besides the last of them.
         projector: What stands between tower and text model; None where it is no module of its own.
         positions: From the module, the tokens of a row and its frames, the position of each token on each axis
             (a row of the result for an axis); None: one axis, counted from 0.
@@ -143,6 +144,7 @@ class Family:
     encode: Callable[[Any, Any, Any], EncodedFrame]
     vision_layers: str | None = None
     num_vision_layers: Callable[[Any], int] | None = None
+    tapped_vision_layers: Callable[[Any], Sequence[int]] | None = None
     projector: str | None = None
     positions: Callable[[Any, Sequence[int], Sequence[EncodedFrame]], torch.Tensor] | None = None
     position_offset: int = 0

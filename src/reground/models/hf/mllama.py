@@ -90,6 +90,7 @@ FAMILY = Family(
     vision=("model.vision_model", "model.multi_modal_projector"),
     encode=_encode,
     vision_layers="model.vision_model.transformer.layers",
+    tapped_vision_layers=lambda config: config.vision_config.intermediate_layers_indices,
     projector="model.multi_modal_projector",
     lacks=frozenset({"image_tokens"}),
     layers_run=_layers_run,

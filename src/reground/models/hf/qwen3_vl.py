@@ -71,6 +71,7 @@ FAMILY = replace(
     qwen2_vl.FAMILY,
     name="qwen3_vl",
     encode=_encode,
+    tapped_vision_layers=lambda config: config.vision_config.deepstack_visual_indexes,
     load_processor=Qwen3Processor.from_pretrained,
     further_inputs=_further_inputs,
     first_call_inputs=frozenset({_ADDED}),
