@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -148,17 +149,30 @@ def test_what_is_changed_in_place_is_not_used_again(
 def test_layers_that_return_more_than_hidden_states_are_run_whole(
     one_tiny_model: HfModel, tiny_edits: list[Edit], towers: list[LowerTower]
 ) -> None:
+    """Some of them below the one whose output would be kept."""
     edits = [edit for edit in tiny_edits if edit.image is not None]
+    stack = one_tiny_model.module.get_submodule(one_tiny_model.family.vision_layers or "")
+    stack.extend(copy.deepcopy(stack[number]) for number in (0, 1, 0, 1, 0))
     expected, _ = plain(one_tiny_model, edits, "ft-vision")
-    layer, above = one_tiny_model.tower_layers[:2]
-    own = layer.forward
-    layer.forward = lambda *args, **kwargs: (own(*args, **kwargs), None)
-    handle = above.register_forward_pre_hook(
-        lambda _, args, kwargs: ((args[0][0] if isinstance(args[0], tuple) else args[0], *args[1:]), kwargs),
-        with_kwargs=True,
-    )
+    for layer in stack:
+        own = layer.forward
+        layer.forward = lambda *args, own=own, **kwargs: (own(*args, **kwargs), None)
+        if layer is not stack[0]:
+            layer.register_forward_pre_hook(lambda _, args: (args[0][0], *args[1:]))
+    stack[-1].register_forward_hook(lambda _, __, output: output[0])
     found, _ = edited(one_tiny_model, edits, "ft-vision")
-    handle.remove()
-    del layer.forward
     assert found == expected
-    assert not towers[-1]._is_used
+    assert len(stack) == 7 and not towers[-1]._is_used
+
+
+def test_a_part_after_what_is_trained_or_that_is_trained_below_is_not_kept(
+    one_tiny_model: HfModel, two_pictures: list[Edit], towers: list[LowerTower]
+) -> None:
+    """The attention is trained, the MLP behind it reads it; two edits with one picture, of which each takes steps."""
+    same = [*two_pictures[:1], two_pictures[0].model_copy(update={"question": "what is this ring?"})]
+    settings = {"modules": ["self_attn"], "batch_size": 1, "learning_rate": 0.05}
+    expected, _ = plain(one_tiny_model, same, "ft-vision", **settings)
+    found, _ = edited(one_tiny_model, same, "ft-vision", **settings)
+    assert found == expected
+    (number,) = {key.partition(":")[0] for key in towers[-1]._kept}
+    assert number == "0", "the layer below alone"

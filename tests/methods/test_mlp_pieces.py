@@ -127,6 +127,32 @@ def test_in_half_precision_the_sum_is_rounded_once() -> None:
     torch.testing.assert_close(found.float(), expected, rtol=0.02, atol=0.02)
 
 
+def test_in_half_precision_a_gradient_is_rounded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it is where the MLP is run whole, however many pieces there are."""
+    monkeypatch.setattr(row_pieces, "_PIECE_BYTES", 2 * 6 * 2)
+    torch.manual_seed(0)
+    mlp = torch.nn.Sequential(torch.nn.Linear(6, 400), torch.nn.SiLU(), torch.nn.Linear(400, 6)).to(torch.bfloat16)
+    found: dict[str, list[torch.Tensor]] = {}
+    hidden, wanted = torch.randn(64, 6), torch.randn(64, 6)
+
+    def run(name: str, dtype: torch.dtype) -> None:
+        inputs = hidden.to(dtype).requires_grad_()
+        output = mlp(inputs)
+        (output.float() * wanted).sum().backward()
+        assert inputs.grad is not None
+        found[name] = [output.detach().float(), inputs.grad.float()]
+
+    outer = torch.nn.ModuleDict({"mlp": mlp})
+    with in_pieces(outer, dict(outer.named_parameters())) as pieces:
+        assert len(pieces) == 2 * 200 + 2
+        run("pieces", torch.bfloat16)
+    run("whole", torch.bfloat16)
+    mlp.float()
+    run("exact", torch.float32)
+    for mine, whole, exact in zip(*found.values(), strict=True):
+        assert (mine - exact).norm() < 1.3 * (whole - exact).norm()
+
+
 def hooked(layer: Layer) -> Layer:
     layer.mlp.down.register_forward_hook(lambda *_: None)
     return layer
@@ -148,3 +174,27 @@ def test_what_cannot_be_cut_so_is_cut_in_rows(made: Callable[[], Layer], left_ou
     with in_pieces(layer, parameters) as pieces:
         assert pieces["mlp.down.weight[0]"].shape[1] == 11
         torch.testing.assert_close(layer(HIDDEN), expected)
+
+
+class Pair(torch.nn.Module):
+    """Linear parts of one square shape, as an attention's, of which several things come out."""
+
+    def __init__(self, error: type[Exception] | None) -> None:
+        super().__init__()
+        self.one, self.other = torch.nn.Linear(6, 6), torch.nn.Linear(6, 6)
+        self.error = error
+
+    def forward(self, hidden: torch.Tensor) -> tuple[torch.Tensor, None]:
+        inner = self.one(hidden)
+        if self.error is not None and inner.shape[-1] < 6:
+            raise self.error("heads of another shape")
+        return self.other(inner), None
+
+
+@pytest.mark.parametrize("error", [None, ValueError, AttributeError])
+def test_an_attention_is_no_mlp(error: type[Exception] | None) -> None:
+    outer = torch.nn.ModuleDict({"attention": Pair(error)})
+    expected, _ = outer["attention"](HIDDEN)
+    with in_pieces(outer, dict(outer.named_parameters())) as pieces:
+        assert pieces["attention.other.weight[0]"].shape == (4, 6)
+        torch.testing.assert_close(outer["attention"](HIDDEN)[0], expected)

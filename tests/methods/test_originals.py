@@ -106,3 +106,26 @@ def test_an_edit_is_undone_from_the_file(method: str, tiny_model: HfModel, tiny_
         assert isinstance(originals, Originals) and originals._places
         assert any(not torch.equal(before[name], value) for name, value in tiny_model.module.named_parameters())
     assert all(same_bits(before[name], value.detach()) for name, value in tiny_model.module.named_parameters())
+
+
+def test_without_a_home_they_are_kept_in_memory(
+    tensors: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(module, "cache_folder", homeless)
+    assert Originals(tensors).num_bytes_in_memory == sum(map(num_bytes_of, tensors.values()))
+
+
+def num_bytes_of(tensor: torch.Tensor) -> int:
+    return tensor.numel() * tensor.element_size()
+
+
+def test_whether_a_name_is_there_reads_nothing(
+    tensors: dict[str, torch.Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = Originals(tensors)
+    monkeypatch.setattr(found, "_read", lambda _: pytest.fail("was read"))
+    assert "half" in found and "other" not in found
+    assert found.num_bytes_in_memory == num_bytes_of(tensors["bias"])

@@ -33,17 +33,18 @@ def nothing(*_: object) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("always")
-@pytest.mark.parametrize("is_between", [False, True], ids=["", "changed between layers"])
+@pytest.mark.parametrize("between", [None, "other", "in place"])
 @pytest.mark.parametrize("layers_a_group", [1, 2, 3])
 def test_gradients_are_the_same_and_less_is_kept(
     layers_a_group: int,
-    is_between: bool,
+    between: str | None,
     tiny_model: HfModel,
     tiny_edits: list[Edit],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(module, "_group_size", lambda *_: layers_a_group)
-    handles = [layer.register_forward_hook(_doubled) for layer in tiny_model.text_layers if is_between]
+    hook = _doubled_in_place if between == "in place" else _doubled
+    handles = [layer.register_forward_hook(hook) for layer in tiny_model.text_layers if between]
     edit = tiny_edits[0]
     batch = tiny_model.training_batch([edit_query(edit)], [edit.new_answer.text])
     weights = tiny_model.layer_parameters(0, "mlp")
@@ -79,6 +80,10 @@ def test_gradients_are_the_same_and_less_is_kept(
 def _doubled(_: torch.nn.Module, __: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
     """As towers do whose features enter several text layers: the next is not given what this one put out."""
     return 2 * output
+
+
+def _doubled_in_place(_: torch.nn.Module, __: tuple[torch.Tensor, ...], output: torch.Tensor) -> None:
+    output.mul_(2)
 
 
 @pytest.mark.usefixtures("always")

@@ -75,7 +75,7 @@ class LowerTower:
         if len(self._kept) > before:
             with torch.no_grad():
                 again = make()
-                self._is_used = all(_is_near(made[name], again[name]) for name in made)
+                self._is_used = self._is_used and all(_is_near(made[name], again[name]) for name in made)
             if not self._is_used:
                 self._kept.clear()
         return made
@@ -118,8 +118,7 @@ class LowerTower:
         output = forward(*args, **kwargs)
         tensors = _tensors_in(output)
         size = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-        is_constant = bool(tensors) and not any(tensor.requires_grad for tensor in tensors)
-        if is_constant and size + sum(other.num_bytes for other in self._kept.values()) <= self._most_bytes:
+        if tensors and size + sum(other.num_bytes for other in self._kept.values()) <= self._most_bytes:
             self._kept[key] = _Kept(output, size, [(tensor, tensor._version) for tensor in tensors])
         return output
 

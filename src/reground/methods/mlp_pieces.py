@@ -73,20 +73,20 @@ class MlpPieces:
             yield
 
     def _output(self, hidden_TH: torch.Tensor) -> torch.Tensor:
-        """Added up in single precision at least, as a product of whole matrices is."""
+        """Added up in single precision at least, on the way back too, as a product of whole matrices is."""
         is_kept = torch.is_grad_enabled()
         run: Callable[..., torch.Tensor] = self._of_piece
         if is_kept:
             run = partial(checkpoint, self._of_piece, use_reentrant=False, preserve_rng_state=False)
-        dtype = torch.promote_types(hidden_TH.dtype, torch.float32)
-        total_TH = run(0, hidden_TH).to(dtype)
+        wide_TH = hidden_TH.to(torch.promote_types(hidden_TH.dtype, torch.float32))
+        total_TH = run(0, wide_TH, hidden_TH.dtype)
         for number in range(1, len(self.pieces[self.way_out])):
-            total_TH = total_TH + run(number, hidden_TH)
+            total_TH = total_TH + run(number, wide_TH, hidden_TH.dtype)
         bias_H = _linear(self.mlp, self.way_out).bias
         return (total_TH if bias_H is None else total_TH + bias_H).to(hidden_TH.dtype)
 
-    def _of_piece(self, number: int, hidden_TH: torch.Tensor) -> torch.Tensor:
-        """What some of the inner units add, the bias of the way out aside."""
+    def _of_piece(self, number: int, wide_TH: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        """What some of the inner units add, the bias of the way out aside; they are computed in this format."""
         start = sum(len(rows) for rows in self.pieces[self.ways_in[0]][:number])
         with ExitStack() as patched:
             for name in (*self.ways_in, self.way_out):
@@ -95,8 +95,8 @@ class MlpPieces:
                 bias = part.bias[start : start + len(weight)] if is_in else None
                 by_piece = partial(functional.linear, weight=weight, bias=bias)
                 patched.enter_context(computed_by(part, partial(_instead, by_piece)))
-            output: torch.Tensor = own_forward(self.mlp)(hidden_TH)
-        return output
+            output: torch.Tensor = own_forward(self.mlp)(wide_TH.to(dtype))
+        return output.to(wide_TH.dtype)
 
     @torch.no_grad()
     def _is_the_same(self) -> bool:
@@ -107,7 +107,9 @@ class MlpPieces:
         try:
             expected_TH = own_forward(self.mlp)(tried_TH)
             found_TH = self._output(tried_TH)
-        except (RuntimeError, TypeError):  # called in another way, or of another shape
+        except Exception:  # whatever it is, it is called in another way, or of another shape
+            return False
+        if not isinstance(expected_TH, torch.Tensor) or expected_TH.shape != found_TH.shape:
             return False
         allowed = torch.finfo(weight.dtype).eps ** 0.5 * float(expected_TH.abs().max())
         return bool((found_TH - expected_TH).abs().max() <= allowed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import weakref
 from collections.abc import Iterator, Mapping
@@ -62,6 +63,9 @@ class Originals(Mapping[str, torch.Tensor]):
         place = self._places.get(name)
         return self._held[name] if place is None else self._read(place)
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._held or name in self._places
+
     def __iter__(self) -> Iterator[str]:
         yield from self._held
         yield from self._places
@@ -69,12 +73,17 @@ class Originals(Mapping[str, torch.Tensor]):
     def __len__(self) -> int:
         return len(self._held) + len(self._places)
 
+    @property
+    def num_bytes_in_memory(self) -> int:
+        """What the copies that are not in the file take."""
+        return sum(tensor.numel() * tensor.element_size() for tensor in self._held.values())
+
     def _copy(self, name: str, tensor: torch.Tensor) -> None:
         if copy_bytes(tensor.numel() * tensor.element_size()) == 0 < tensor.numel():
             try:
                 self._places[name] = self._write(tensor)
                 return
-            except OSError:
+            except (OSError, RuntimeError):  # no room, or no home to look for a folder in
                 pass
         self._held[name] = tensor.clone()
 
@@ -100,13 +109,12 @@ class Originals(Mapping[str, torch.Tensor]):
     def _read(self, place: _Place) -> torch.Tensor:
         assert self._file is not None
         tensor = torch.empty(place.shape, dtype=place.dtype)
-        self._file.seek(place.start)
-        rest = _bytes_of(tensor.view(-1))
+        rest, start = _bytes_of(tensor.view(-1)), place.start
         while rest:
-            count = self._file.readinto(rest)
+            count = os.preadv(self._file.fileno(), [rest], start)
             if not count:
                 raise OSError("the file of original weights has been cut short")
-            rest = rest[count:]
+            rest, start = rest[count:], start + count
         return tensor
 
 

@@ -115,13 +115,14 @@ class _Inputs:
         self._group = _group_size(len(model.text_layers), num_tokens * width * model.module.dtype.itemsize)
         self._next: _Input | None = None
         self._output_BTH: torch.Tensor | None = None
+        self._version = 0
 
     @contextmanager
     def saved(self, hidden_BTH: torch.Tensor) -> Iterator[_Input]:
         """Inside the block nothing but this record is saved of what goes into a layer."""
-        is_next = hidden_BTH is self._output_BTH and hidden_BTH.requires_grad
+        is_next = hidden_BTH is self._output_BTH and hidden_BTH._version == self._version and hidden_BTH.requires_grad
         if self._next is None or not is_next or self._next.height >= self._group:
-            own = _Input(kept_BTH=hidden_BTH.detach())
+            own = _Input(kept_BTH=hidden_BTH.detach(), version=hidden_BTH._version)
         else:
             own = self._next
         place = (hidden_BTH.data_ptr(), hidden_BTH.shape)
@@ -139,7 +140,7 @@ class _Inputs:
     def follow(self, own: _Input, run: Callable[[torch.Tensor], torch.Tensor], output_BTH: torch.Tensor) -> None:
         """What the next layer is given, if it is given a layer's output as it is."""
         self._next = _Input(below=own, run=run, height=own.height + 1)
-        self._output_BTH = output_BTH
+        self._output_BTH, self._version = output_BTH, output_BTH._version
 
 
 @dataclass
@@ -151,12 +152,14 @@ class _Input:
         below: What goes into the layer below, from which they are made.
         run: That layer.
         height: How many layers up from one whose input is kept.
+        version: Of hidden states that are kept, how often they had been changed in place.
     """
 
     kept_BTH: torch.Tensor | None = None
     below: _Input | None = None
     run: Callable[[torch.Tensor], torch.Tensor] | None = None
     height: int = 0
+    version: int = 0
 
     def taken(self) -> torch.Tensor:
         """The hidden states, for the layer's own way back; those made on the way to them wait for theirs."""
@@ -170,6 +173,9 @@ class _Input:
         if self.kept_BTH is None:
             assert self.below is not None and self.run is not None
             self.kept_BTH = self.run(self.below._made())
+            self.version = self.kept_BTH._version
+        if self.kept_BTH._version != self.version:
+            raise RuntimeError("hidden states that the way back needs have been changed in place")
         return self.kept_BTH
 
 

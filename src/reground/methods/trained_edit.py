@@ -15,7 +15,6 @@ from reground.methods.chain_target import completion_targets, edit_query
 from reground.methods.completion_training import LowestChange, fit_completions
 from reground.methods.cost import measured_on
 from reground.methods.edited import SavedEdit
-from reground.methods.originals import copy_bytes
 from reground.methods.row_pieces import gradient_bytes
 from reground.methods.training_config import Objective, TrainingConfig
 from reground.methods.training_step import seeded
@@ -56,6 +55,11 @@ class WeightChange(Protocol):
     @property
     def base_tensors(self) -> Mapping[str, torch.Tensor]:
         """The weights the change stands on, as they were before it."""
+        ...
+
+    @property
+    def copied_bytes(self) -> int:
+        """What of memory takes what undo puts back; of an adapter, which is taken out, its own values."""
         ...
 
     def tensors(self) -> dict[str, torch.Tensor]:
@@ -118,15 +122,14 @@ class CompletionEditor(ABC, Generic[_Config]):
     def working_bytes(self, model: Model) -> int:
         """Adam's two moments of what is trained, its gradient, and what undo puts back, as far as they are in memory.
 
-        An adapter is taken out to be undone; the value itself then stands in the place of the copy.
+        Of an adapter, which is taken out to be undone, its own values are counted.
         """
         local = weights_of(model, self.needs, self.name)
         with seeded(0, local.device):
             change = self._change(local, self._config)
         try:
-            sizes = {name: num_bytes({name: parameter}) for name, parameter in change.parameters.items()}
-            copied = [copy_bytes(size) if name in change.base_tensors else size for name, size in sizes.items()]
-            return sum(copied) + sum(2 * size + gradient_bytes(size) for size in sizes.values())
+            sizes = [num_bytes({name: parameter}) for name, parameter in change.parameters.items()]
+            return change.copied_bytes + sum(2 * size + gradient_bytes(size) for size in sizes)
         finally:
             change.undo()
 

@@ -41,6 +41,11 @@ class ChosenWeights:
             )
         self.base_tensors = Originals(self.parameters)
 
+    @property
+    def copied_bytes(self) -> int:
+        """What the copies take of memory."""
+        return self.base_tensors.num_bytes_in_memory
+
     def settle(self) -> None:
         """After training: let no features of the tower as it was be used."""
         if self.trains_vision:

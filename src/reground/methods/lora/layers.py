@@ -11,6 +11,7 @@ from peft import get_peft_model_state_dict, inject_adapter_in_model, set_peft_mo
 from reground.errors import InputError, ModelError
 from reground.methods.completion_training import LowestChange
 from reground.methods.lora.config import LoraConfig, ModuleChoice
+from reground.methods.weight_edit import num_bytes
 from reground.models.hf.adapter import HfModel
 
 __all__ = ["AttachedAdapter", "ContinuedAdapter"]
@@ -78,6 +79,11 @@ class AttachedAdapter:
             for path, layer in self._originals.items()
             for name, tensor in layer.named_parameters()
         }
+
+    @property
+    def copied_bytes(self) -> int:
+        """What its values take."""
+        return num_bytes(self.parameters)
 
     @property
     def parameters(self) -> dict[str, torch.nn.Parameter]:
@@ -149,6 +155,11 @@ class ContinuedAdapter:
     def base_tensors(self) -> dict[str, torch.Tensor]:
         """The weights the adapter stands on, and its values before this edit."""
         return {**self._adapter.base_tensors, **self._values}
+
+    @property
+    def copied_bytes(self) -> int:
+        """What its values before this edit take."""
+        return num_bytes(self._values)
 
     @property
     def parameters(self) -> dict[str, torch.nn.Parameter]:
