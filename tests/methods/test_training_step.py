@@ -11,7 +11,7 @@ from reground.edits.records import Edit
 from reground.errors import ModelError
 from reground.methods.chain_target import edit_query
 from reground.methods.completion_training import LowestChange, fit_completions
-from reground.methods.training_step import completion_columns, descend, label_loss, prompt_last_loss, seeded, trainable
+from reground.methods.training_step import completion_columns, label_loss, prompt_last_loss, seeded, trainable
 from reground.methods.weight_edit import copy_into
 from reground.models.base import Query
 from reground.models.hf.adapter import HfModel
@@ -162,23 +162,3 @@ def test_a_seeded_block_repeats_and_leaves_no_trace() -> None:
     with seeded(3, torch.device("cpu")):
         assert torch.equal(torch.rand(2), first)
     assert torch.equal(torch.get_rng_state(), state)
-
-
-def test_of_a_masked_parameter_the_rest_stays_bit_for_bit() -> None:
-    torch.manual_seed(2)
-    start, wanted = torch.randn(6, 5), torch.randn(6, 5)
-    mask = torch.rand(6, 5) < 0.4
-    masked, plain = torch.nn.Parameter(start.clone()), torch.nn.Parameter(start.clone())
-    settings = {"learning_rate": 0.05, "num_steps": 7, "loss_floor": 0.0}
-    descend(
-        {"weight": masked},
-        [lambda: (masked - wanted).square().sum()],
-        is_lean=True,
-        masks={"weight": mask},
-        **settings,  # type: ignore[arg-type]
-    )
-    descend({"weight": plain}, [lambda: (plain - wanted).square().sum()], **settings)  # type: ignore[arg-type]
-    assert torch.equal(masked.detach()[~mask], start[~mask])
-    torch.testing.assert_close(masked.detach()[mask], plain.detach()[mask])
-    assert not torch.equal(masked.detach()[mask], start[mask])
-    assert masked.grad is None

@@ -21,6 +21,7 @@ __all__ = [
     "linears_of",
     "row_pieces",
     "rows_a_piece",
+    "rows_of",
 ]
 
 #: A weight that takes less is one piece. Below it the gradient matters to nobody.
@@ -41,6 +42,11 @@ def is_large(weight: torch.Tensor) -> bool:
 def rows_a_piece(weight_OI: torch.Tensor) -> int:
     """How many rows of a weight make a piece."""
     return max(1, _PIECE_BYTES // (weight_OI.shape[1] * weight_OI.element_size()))
+
+
+def rows_of(weight_OI: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    """Views of a weight, some rows (RI) each, in order; of all its rows, if it is not large."""
+    return torch.split(weight_OI, rows_a_piece(weight_OI) if is_large(weight_OI) else len(weight_OI))
 
 
 def row_pieces(weight_OI: torch.Tensor, num_rows: int | None = None) -> list[torch.nn.Parameter]:

@@ -130,7 +130,6 @@ def descend(
     loss_floor: float,
     weight_decay: float = 0.0,
     is_lean: bool = False,
-    masks: Mapping[str, torch.Tensor] | None = None,
 ) -> TrainingReport:
     """Train ``parameters`` in place with Adam until every loss is below the floor.
 
@@ -145,8 +144,6 @@ def descend(
         weight_decay: Adam's L2 penalty.
         is_lean: Whether each parameter takes its step as soon as its gradient is complete, which is then let go of.
             The steps are the same.
-        masks: For each parameter, True on what of it is trained; the rest stays, and takes nothing of the optimiser's
-            memory. Such steps are always lean. None: everything is trained.
 
     Raises:
         ModelError: A loss or a trained parameter is no longer finite.
@@ -155,12 +152,8 @@ def descend(
     pass_losses: list[float] = []
     has_converged = False
     optimiser_of = partial(torch.optim.Adam, lr=learning_rate, weight_decay=weight_decay, fused=True)
-    if is_lean or masks is not None:
-        leaves = [
-            _Leaf(parameter, optimiser_of, None if masks is None else masks[name])
-            for name, parameter in parameters.items()
-        ]
-        stepping = _stepping_within(leaves)
+    if is_lean:
+        stepping = _stepping_within([_Leaf(parameter, optimiser_of) for parameter in parameters.values()])
     else:
         stepping = _stepping(optimiser_of(parameters.values()))
     with trainable(parameters.values()), stepping as step:
@@ -211,41 +204,30 @@ def _stepping_within(leaves: Sequence[_Leaf]) -> Iterator[Callable[[torch.Tensor
 
 
 class _Leaf:
-    """A parameter that takes steps of its own; of a masked one, what is trained is a vector beside it.
+    """A parameter that takes steps of its own.
 
     One that does not lie in memory in one piece, such as columns of a matrix, is copied for its step and back.
     """
 
     def __init__(
-        self,
-        parameter: torch.nn.Parameter,
-        optimiser_of: Callable[[list[torch.Tensor]], torch.optim.Adam],
-        mask: torch.Tensor | None,
+        self, parameter: torch.nn.Parameter, optimiser_of: Callable[[list[torch.Tensor]], torch.optim.Adam]
     ) -> None:
         self.parameter = parameter
-        self._mask = mask
-        self._is_apart = mask is None and not parameter.is_contiguous()
-        self._trained = parameter if mask is None else parameter.detach()[mask]
-        if self._is_apart:
-            self._trained = torch.nn.Parameter(parameter.new_empty(0))
-        self._optimiser = optimiser_of([self._trained])
+        self._stepped = parameter if parameter.is_contiguous() else torch.nn.Parameter(parameter.new_empty(0))
+        self._optimiser = optimiser_of([self._stepped])
 
     @torch.no_grad()
     def step(self, _: torch.Tensor) -> None:
         """Step with the gradient that is there, and let go of it."""
-        assert self.parameter.grad is not None
-        if self._mask is not None:
-            self._trained.grad = self.parameter.grad[self._mask]
-        elif self._is_apart:
-            self._trained.data = self.parameter.detach().contiguous()
-            self._trained.grad = self.parameter.grad
+        is_apart = self._stepped is not self.parameter
+        if is_apart:
+            self._stepped.data = self.parameter.detach().contiguous()
+            self._stepped.grad = self.parameter.grad
         self._optimiser.step()
-        self._trained.grad = self.parameter.grad = None
-        if self._mask is not None:
-            self.parameter.masked_scatter_(self._mask, self._trained)
-        elif self._is_apart:
-            self.parameter.copy_(self._trained)
-            self._trained.data = self._trained.new_empty(0)
+        self._stepped.grad = self.parameter.grad = None
+        if is_apart:
+            self.parameter.copy_(self._stepped)
+            self._stepped.data = self._stepped.new_empty(0)
 
 
 def _diverged(what: str, learning_rate: float) -> ModelError:

@@ -164,6 +164,14 @@ class UpperLayers:
         assert self._end is not None
         return self._end.input_BCF
 
+    def forget_part_input(self) -> None:
+        """Compute the output of the part that these layers start at, and let go of what goes into it.
+
+        ``logits`` and ``loss`` are then to be given what stands in its place.
+        """
+        assert self._end is not None
+        self._end.forget_input()
+
     def logits(self, instead: Replacing | None = None) -> torch.Tensor:
         """Logits (BCV) of the columns that predict a completion token, and of the last one.
 
@@ -288,10 +296,18 @@ class _End:
         if instead is None:
             output_BCH: torch.Tensor = self.start_BCH + self.part(self.input_BCF)
             return output_BCH
+        return self.start_BCH + instead(self._own())
+
+    def forget_input(self) -> None:
+        """Keep what comes out of the part, and what goes into it no longer."""
+        self._own()
+        self.input_BCF = torch.empty(0)
+
+    @torch.no_grad()
+    def _own(self) -> torch.Tensor:
         if self.own_BCH is None:
-            with torch.no_grad():
-                self.own_BCH = self.part(self.input_BCF)
-        return self.start_BCH + instead(self.own_BCH)
+            self.own_BCH = self.part(self.input_BCF)
+        return self.own_BCH
 
     def from_column(self, first: int) -> _End:
         """The same without the columns to the left."""

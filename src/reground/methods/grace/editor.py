@@ -186,13 +186,12 @@ class _Filling:
 
         Where an equal label was expanded, the value goes on training on all edits of this call that it answers.
         """
-        upper, (input_BTF, output_BTH), end = self._prepared([query], [target.text])
+        upper, key_F, output_H = self._prepared([query], [target.text])
         if self.codebook is None:
-            self.codebook = Codebook.empty(input_BTF.shape[-1], output_BTH.shape[-1], input_BTF.device)
-        key_F = input_BTF[0, end].float()
+            self.codebook = Codebook.empty(len(key_F), len(output_H), key_F.device)
         admission = self.codebook.admit(key_F, target.text, self.config.radius)
         if admission.is_new:
-            start_H = output_BTH[0, end].float()
+            start_H = output_H
             if self.config.value_start == "cold":
                 start_H = torch.rand(len(start_H)).to(start_H.device)
         else:
@@ -227,14 +226,18 @@ class _Filling:
 
     def _prepared(
         self, queries: Sequence[Query], texts: Sequence[str]
-    ) -> tuple[UpperLayers, tuple[torch.Tensor, torch.Tensor], int]:
-        """The upper layers on these completions, the module's input and output, and the first row's query column."""
+    ) -> tuple[UpperLayers, torch.Tensor, torch.Tensor]:
+        """The upper layers on these completions; the module's input (F) and output (H) at the first row's query token.
+
+        These are copies in single precision: a view would hold on to all tokens.
+        """
         batch = self.model.training_batch(queries, texts, ends=self.config.ends)
         ends_B = Pass(prompt_tokens(batch)).prompt_ends_B
         first_column = int(ends_B.min()) if self.config.replacement == "last" else 0
         with recorded(self.model, self.path) as record:
             upper = UpperLayers(self.model, self.layer, batch, part=self.config.module, first_column=first_column)
-        return upper, record.tensors, int(ends_B[0])
+        key_F, output_H = (tensor[0, int(ends_B[0])].to(torch.float32, copy=True) for tensor in record.tensors)
+        return upper, key_F, output_H
 
     def _learned(self, upper: UpperLayers, start_H: torch.Tensor) -> tuple[torch.Tensor, TrainingReport]:
         value_H = torch.nn.Parameter(start_H.clone(), requires_grad=False)
@@ -246,6 +249,7 @@ class _Filling:
         with ExitStack() as stack:
             loss: Callable[[], torch.Tensor] = upper.loss
             if upper.starts_at(self.path):
+                upper.forget_part_input()
                 loss = partial(upper.loss, put_in)
             else:
                 module = self.model.module.get_submodule(self.path)

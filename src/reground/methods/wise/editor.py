@@ -19,7 +19,7 @@ from reground.methods.base import EditCost
 from reground.methods.chain_target import completion_targets, edit_query
 from reground.methods.cost import measured_on
 from reground.methods.edited import SavedEdit
-from reground.methods.row_pieces import gradient_bytes, linears_of, row_pieces
+from reground.methods.row_pieces import gradient_bytes, linears_of, rows_of
 from reground.methods.training_step import TrainingReport, descend, seeded
 from reground.methods.upper_layers import UpperLayers, recorded
 from reground.methods.weight_edit import (
@@ -33,7 +33,14 @@ from reground.methods.weight_edit import (
 from reground.methods.wise.config import Statistic, WiseConfig
 from reground.methods.wise.irrelevant import irrelevant_queries
 from reground.methods.wise.layers import AttachedMemories
-from reground.methods.wise.memory import activations, random_mask, routing_loss, ties_merge
+from reground.methods.wise.memory import (
+    MaskedChange,
+    MaskedRows,
+    activations,
+    random_mask,
+    routing_loss,
+    ties_merge,
+)
 from reground.models.base import Capability, Model, Query
 from reground.models.hf.adapter import HfModel, Pass, prompt_tokens
 from reground.models.hf.tiles import in_tiles
@@ -61,11 +68,11 @@ class WiseEditor:
         return self._name
 
     def working_bytes(self, model: Model) -> int:
-        """The side memory and its gradient, its mask, and what is trained with its gradient and Adam's two moments."""
+        """A mask, what is trained within it, and beside these Adam's two moments and a gradient, or the side memory."""
         place = _Place.of(weights_of(model, self.needs, self.name), self._config)
-        num_weights = place.module.weight.numel()
-        size = 4 * num_weights
-        return size + gradient_bytes(size) + num_weights + round(4 * size * self._config.mask_share)
+        weight = place.module.weight
+        size, trained = num_bytes({"weight": weight}), round(4 * weight.numel() * self._config.mask_share)
+        return weight.numel() + trained + max(2 * trained + gradient_bytes(size), size)
 
     def apply(self, model: Model, edits: Sequence[Edit], *, seed: int = 0) -> WeightEdit:
         """The model with side memories trained on ``edits``; an error on the way leaves it as it was.
@@ -211,8 +218,7 @@ class _Place:
 
     def sides(self, inputs_BTF: Sequence[torch.Tensor], rows: Sequence[torch.Tensor]) -> list[torch.Tensor]:
         """The module's outputs (BTH) with another weight, given as pieces of its rows."""
-        pieces = [piece.to(inputs_BTF[0].dtype) for piece in rows]
-        return linears_of(inputs_BTF, pieces, self.module.bias)
+        return linears_of(inputs_BTF, rows, self.module.bias)
 
     def activated(self, prompts: _Prompts, side_BTH: torch.Tensor) -> torch.Tensor:
         """What each prompt activates (B) in a memory that puts this out."""
@@ -234,12 +240,12 @@ class _Shard:
     """Edits trained together.
 
     Attributes:
-        change_HF: Side memory minus main memory, float32; zero outside the shard's mask.
+        change: What was trained, within the shard's mask.
         prompts: What the edits' prompts bring to the module.
         report: How the training went.
     """
 
-    change_HF: torch.Tensor
+    change: MaskedChange
     prompts: _Prompts
     report: TrainingReport
 
@@ -256,11 +262,14 @@ def _shard(place: _Place, pairs: Sequence[tuple[Query, str]], irrelevant: _Promp
     prompts = _Prompts(*record.tensors, prompt_BT).read_by(config.statistic)
     del record  # it holds every token
     main_HF = place.module.weight.detach()
-    side_HF = main_HF.to(torch.float32, copy=True)
-    rows = row_pieces(side_HF)
-    masks = [random_mask(piece.shape, config.mask_share).to(piece.device) for piece in rows]
+    pieces = rows_of(main_HF)
+    masks = [random_mask(piece_RF.shape, config.mask_share).to(piece_RF.device) for piece_RF in pieces]
+    values = [
+        torch.nn.Parameter(piece_RF[mask_RF].float(), requires_grad=False)
+        for piece_RF, mask_RF in zip(pieces, masks, strict=True)
+    ]
+    rows = MaskedRows(main_HF, masks, values, prompts.input_BTF.dtype)
     unit = _unit(irrelevant, config.statistic)
-    names = [f"memory[{number}]" for number in range(len(rows))]
     routed = [prompts.input_BTF, irrelevant.input_BTF]
     starts_here = upper.starts_at(place.path)
 
@@ -283,14 +292,14 @@ def _shard(place: _Place, pairs: Sequence[tuple[Query, str]], irrelevant: _Promp
 
     with nullcontext() if starts_here else place.module.register_forward_hook(use_side):
         report = descend(
-            dict(zip(names, rows, strict=True)),
+            {f"memory[{number}]": values_M for number, values_M in enumerate(values)},
             [loss],
             learning_rate=config.learning_rate,
             num_steps=config.num_steps,
             loss_floor=config.loss_floor,
-            masks=dict(zip(names, masks, strict=True)),
+            is_lean=True,
         )
-    return _Shard(side_HF.sub_(main_HF), prompts, report)
+    return _Shard(MaskedChange.between(main_HF, masks, values), prompts, report)
 
 
 def _unit(irrelevant: _Prompts, statistic: Statistic) -> float:
@@ -317,9 +326,11 @@ def _memories(
     routing: list[dict[str, float]] = []
     for start in range(0, len(shards), size):
         members = shards[start : start + size]
-        changes = [shard.change_HF for shard in members]
-        change_HF = changes[0] if len(changes) == 1 else ties_merge(changes, config.merge_density)
-        weight_HF = (main_HF + change_HF).to(main_HF.dtype)  # added in the precision of the change
+        if len(members) == 1:
+            weight_HF = members[0].change.added_to(main_HF)
+        else:
+            change_HF = ties_merge([shard.change.dense(main_HF) for shard in members], config.merge_density)
+            weight_HF = (main_HF + change_HF).to(main_HF.dtype)  # added in the precision of the change
         smallest = min(float(activated(shard.prompts, weight_HF).min()) for shard in members)
         weights.append(weight_HF)
         thresholds.append(config.route_share * smallest)

@@ -1,17 +1,20 @@
 """Side memories: what activates them, the loss that keeps edits and other prompts apart, and how they are merged.
 
-Axes: B rows of a batch, E edits, I irrelevant prompts, T tokens, S shards, H width of the module's output.
+Axes: B rows of a batch, E edits, I irrelevant prompts, T tokens, S shards, F and H width of the module's input and
+output, R rows of a piece of its weight, M entries of a piece within its mask.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
 
 import torch
 
 from reground.methods.wise.config import Statistic
 
-__all__ = ["activations", "random_mask", "routing_loss", "ties_merge"]
+__all__ = ["MaskedChange", "MaskedRows", "activations", "random_mask", "routing_loss", "ties_merge"]
 
 
 def activations(
@@ -63,6 +66,73 @@ def routing_loss(
 def random_mask(shape: torch.Size, share: float) -> torch.Tensor:
     """True (on the CPU) on a random share of a weight's entries; the caller's seed decides which."""
     return torch.rand(shape) < share
+
+
+class MaskedRows(Sequence[torch.Tensor]):
+    """A weight with other entries within a mask, in pieces of rows (RF), each made when it is asked for.
+
+    Args:
+        main_HF: The weight; it stays as it is.
+        masks: For each piece, True on the other entries (RF).
+        values: For each piece, these (M).
+        dtype: What the pieces are to be in.
+    """
+
+    def __init__(
+        self,
+        main_HF: torch.Tensor,
+        masks: Sequence[torch.Tensor],
+        values: Sequence[torch.Tensor],
+        dtype: torch.dtype,
+    ) -> None:
+        self._main, self._masks, self._values, self._dtype = _cut(main_HF.detach(), masks), masks, values, dtype
+
+    def __len__(self) -> int:
+        return len(self._masks)
+
+    def __getitem__(self, number: Any) -> Any:
+        values_M = self._values[number].to(self._dtype)
+        return self._main[number].to(self._dtype).masked_scatter(self._masks[number], values_M)
+
+
+@dataclass(frozen=True)
+class MaskedChange:
+    """What a side memory differs in from the main memory.
+
+    Attributes:
+        masks: For each piece of rows, True where it may differ (RF).
+        differences: For each piece, side memory minus main memory there (M), float32.
+    """
+
+    masks: Sequence[torch.Tensor]
+    differences: Sequence[torch.Tensor]
+
+    @classmethod
+    def between(cls, main_HF: torch.Tensor, masks: Sequence[torch.Tensor], values: Sequence[torch.Tensor]) -> Self:
+        """That of a side memory with these values (M) within its masks."""
+        pieces = zip(_cut(main_HF, masks), masks, values, strict=True)
+        return cls(masks, [values_M.detach() - main_RF[mask_RF].float() for main_RF, mask_RF, values_M in pieces])
+
+    def dense(self, like_HF: torch.Tensor) -> torch.Tensor:
+        """The whole of it (HF), float32, zero outside the mask."""
+        change_HF = torch.zeros_like(like_HF, dtype=torch.float32)
+        for rows_RF, mask_RF, difference_M in zip(
+            _cut(change_HF, self.masks), self.masks, self.differences, strict=True
+        ):
+            rows_RF.masked_scatter_(mask_RF, difference_M)
+        return change_HF
+
+    def added_to(self, main_HF: torch.Tensor) -> torch.Tensor:
+        """The side memory (HF); the sum is taken in the precision of the change."""
+        side_HF = main_HF.clone()
+        for rows_RF, mask_RF, difference_M in zip(_cut(side_HF, self.masks), self.masks, self.differences, strict=True):
+            rows_RF.masked_scatter_(mask_RF, (rows_RF[mask_RF] + difference_M).to(side_HF.dtype))
+        return side_HF
+
+
+def _cut(weight_HF: torch.Tensor, masks: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+    """Views of a weight, the rows of each mask."""
+    return torch.split(weight_HF, [len(mask_RF) for mask_RF in masks])
 
 
 def ties_merge(changes: Sequence[torch.Tensor], density: float) -> torch.Tensor:
