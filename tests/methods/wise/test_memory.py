@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from reground.methods.wise.memory import activations, random_mask, routing_loss, ties_merge
+from reground.methods.wise.memory import Mask, activations, routing_loss, ties_merge
 
 pytestmark = pytest.mark.reference
 
@@ -76,7 +76,8 @@ def test_entries_that_cancel_are_left_out() -> None:
 
 def test_a_mask_covers_its_share_and_follows_the_seed() -> None:
     torch.manual_seed(1)
-    first = random_mask(torch.Size([200, 200]), 0.2)
+    first = Mask.random(torch.empty(200, 200), 0.2)
     torch.manual_seed(1)
-    assert torch.equal(first, random_mask(torch.Size([200, 200]), 0.2))
-    assert abs(float(first.float().mean()) - 0.2) < 0.01
+    assert torch.equal(first.places_M, Mask.random(torch.empty(200, 200), 0.2).places_M)
+    assert abs(len(first.places_M) / 200**2 - 0.2) < 0.01
+    assert len(first.places_M.unique()) == len(first.places_M)

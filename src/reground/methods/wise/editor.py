@@ -34,10 +34,10 @@ from reground.methods.wise.config import Statistic, WiseConfig
 from reground.methods.wise.irrelevant import irrelevant_queries
 from reground.methods.wise.layers import AttachedMemories
 from reground.methods.wise.memory import (
+    Mask,
     MaskedChange,
     MaskedRows,
     activations,
-    random_mask,
     routing_loss,
     ties_merge,
 )
@@ -68,11 +68,11 @@ class WiseEditor:
         return self._name
 
     def working_bytes(self, model: Model) -> int:
-        """A mask, what is trained within it, and beside these Adam's two moments and a gradient, or the side memory."""
+        """A mask, 4 bytes an entry, and what is trained within it; Adam's two moments and a gradient, or the memory."""
         place = _Place.of(weights_of(model, self.needs, self.name), self._config)
         weight = place.module.weight
         size, trained = num_bytes({"weight": weight}), round(4 * weight.numel() * self._config.mask_share)
-        return weight.numel() + trained + max(2 * trained + gradient_bytes(size), size)
+        return 2 * trained + max(2 * trained + gradient_bytes(size), size)
 
     def apply(self, model: Model, edits: Sequence[Edit], *, seed: int = 0) -> WeightEdit:
         """The model with side memories trained on ``edits``; an error on the way leaves it as it was.
@@ -263,10 +263,10 @@ def _shard(place: _Place, pairs: Sequence[tuple[Query, str]], irrelevant: _Promp
     del record  # it holds every token
     main_HF = place.module.weight.detach()
     pieces = rows_of(main_HF)
-    masks = [random_mask(piece_RF.shape, config.mask_share).to(piece_RF.device) for piece_RF in pieces]
+    masks = [Mask.random(piece_RF, config.mask_share) for piece_RF in pieces]
     values = [
-        torch.nn.Parameter(piece_RF[mask_RF].float(), requires_grad=False)
-        for piece_RF, mask_RF in zip(pieces, masks, strict=True)
+        torch.nn.Parameter(mask.of(piece_RF).float(), requires_grad=False)
+        for piece_RF, mask in zip(pieces, masks, strict=True)
     ]
     rows = MaskedRows(main_HF, masks, values, prompts.input_BTF.dtype)
     unit = _unit(irrelevant, config.statistic)

@@ -14,7 +14,7 @@ import torch
 
 from reground.methods.wise.config import Statistic
 
-__all__ = ["MaskedChange", "MaskedRows", "activations", "random_mask", "routing_loss", "ties_merge"]
+__all__ = ["Mask", "MaskedChange", "MaskedRows", "activations", "routing_loss", "ties_merge"]
 
 
 def activations(
@@ -63,27 +63,18 @@ def routing_loss(
     return (irrelevant_I - alpha).relu().mean() + (beta - edits_E).relu().mean() + (gamma - gaps_EI).relu().mean()
 
 
-def random_mask(shape: torch.Size, share: float) -> torch.Tensor:
-    """True (on the CPU) on a random share of a weight's entries; the caller's seed decides which."""
-    return torch.rand(shape) < share
-
-
 class MaskedRows(Sequence[torch.Tensor]):
     """A weight with other entries within a mask, in pieces of rows (RF), each made when it is asked for.
 
     Args:
         main_HF: The weight; it stays as it is.
-        masks: For each piece, True on the other entries (RF).
+        masks: For each piece, where the other entries are.
         values: For each piece, these (M).
         dtype: What the pieces are to be in.
     """
 
     def __init__(
-        self,
-        main_HF: torch.Tensor,
-        masks: Sequence[torch.Tensor],
-        values: Sequence[torch.Tensor],
-        dtype: torch.dtype,
+        self, main_HF: torch.Tensor, masks: Sequence[Mask], values: Sequence[torch.Tensor], dtype: torch.dtype
     ) -> None:
         self._main, self._masks, self._values, self._dtype = _cut(main_HF.detach(), masks), masks, values, dtype
 
@@ -91,8 +82,36 @@ class MaskedRows(Sequence[torch.Tensor]):
         return len(self._masks)
 
     def __getitem__(self, number: Any) -> Any:
-        values_M = self._values[number].to(self._dtype)
-        return self._main[number].to(self._dtype).masked_scatter(self._masks[number], values_M)
+        main_RF = self._main[number].to(self._dtype)
+        places = (self._masks[number].places_M,)
+        return main_RF.reshape(-1).index_put(places, self._values[number].to(self._dtype)).view_as(main_RF)
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Some entries of a piece of a weight's rows.
+
+    Attributes:
+        num_rows: R.
+        places_M: Where they are, counted through the rows, in order, int32.
+    """
+
+    num_rows: int
+    places_M: torch.Tensor
+
+    @classmethod
+    def random(cls, piece_RF: torch.Tensor, share: float) -> Self:
+        """A random share of the entries; the caller's seed decides which."""
+        is_within_RF = torch.rand(piece_RF.shape) < share
+        return cls(len(piece_RF), is_within_RF.flatten().nonzero()[:, 0].int().to(piece_RF.device))
+
+    def of(self, piece_RF: torch.Tensor) -> torch.Tensor:
+        """The entries (M)."""
+        return piece_RF.view(-1)[self.places_M]
+
+    def put(self, piece_RF: torch.Tensor, values_M: torch.Tensor) -> None:
+        """Set the entries in place."""
+        piece_RF.view(-1)[self.places_M] = values_M.to(piece_RF.dtype)
 
 
 @dataclass(frozen=True)
@@ -100,39 +119,39 @@ class MaskedChange:
     """What a side memory differs in from the main memory.
 
     Attributes:
-        masks: For each piece of rows, True where it may differ (RF).
+        masks: For each piece of rows, where it may differ.
         differences: For each piece, side memory minus main memory there (M), float32.
     """
 
-    masks: Sequence[torch.Tensor]
+    masks: Sequence[Mask]
     differences: Sequence[torch.Tensor]
 
     @classmethod
-    def between(cls, main_HF: torch.Tensor, masks: Sequence[torch.Tensor], values: Sequence[torch.Tensor]) -> Self:
+    def between(cls, main_HF: torch.Tensor, masks: Sequence[Mask], values: Sequence[torch.Tensor]) -> Self:
         """That of a side memory with these values (M) within its masks."""
         pieces = zip(_cut(main_HF, masks), masks, values, strict=True)
-        return cls(masks, [values_M.detach() - main_RF[mask_RF].float() for main_RF, mask_RF, values_M in pieces])
+        return cls(masks, [values_M.detach() - mask.of(main_RF).float() for main_RF, mask, values_M in pieces])
 
     def dense(self, like_HF: torch.Tensor) -> torch.Tensor:
         """The whole of it (HF), float32, zero outside the mask."""
         change_HF = torch.zeros_like(like_HF, dtype=torch.float32)
-        for rows_RF, mask_RF, difference_M in zip(
-            _cut(change_HF, self.masks), self.masks, self.differences, strict=True
-        ):
-            rows_RF.masked_scatter_(mask_RF, difference_M)
+        pieces = _cut(change_HF, self.masks)
+        for piece_RF, mask, difference_M in zip(pieces, self.masks, self.differences, strict=True):
+            mask.put(piece_RF, difference_M)
         return change_HF
 
     def added_to(self, main_HF: torch.Tensor) -> torch.Tensor:
         """The side memory (HF); the sum is taken in the precision of the change."""
         side_HF = main_HF.clone()
-        for rows_RF, mask_RF, difference_M in zip(_cut(side_HF, self.masks), self.masks, self.differences, strict=True):
-            rows_RF.masked_scatter_(mask_RF, (rows_RF[mask_RF] + difference_M).to(side_HF.dtype))
+        pieces = _cut(side_HF, self.masks)
+        for piece_RF, mask, difference_M in zip(pieces, self.masks, self.differences, strict=True):
+            mask.put(piece_RF, mask.of(piece_RF) + difference_M)
         return side_HF
 
 
-def _cut(weight_HF: torch.Tensor, masks: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+def _cut(weight_HF: torch.Tensor, masks: Sequence[Mask]) -> tuple[torch.Tensor, ...]:
     """Views of a weight, the rows of each mask."""
-    return torch.split(weight_HF, [len(mask_RF) for mask_RF in masks])
+    return torch.split(weight_HF, [mask.num_rows for mask in masks])
 
 
 def ties_merge(changes: Sequence[torch.Tensor], density: float) -> torch.Tensor:
