@@ -12,6 +12,7 @@ from io import FileIO
 import torch
 
 from reground.edits.cache import cache_folder
+from reground.methods.weight_edit import num_bytes
 
 __all__ = ["Originals", "copy_bytes"]
 
@@ -76,7 +77,7 @@ class Originals(Mapping[str, torch.Tensor]):
     @property
     def num_bytes_in_memory(self) -> int:
         """What the copies that are not in the file take."""
-        return sum(tensor.numel() * tensor.element_size() for tensor in self._held.values())
+        return num_bytes(self._held)
 
     def _copy(self, name: str, tensor: torch.Tensor) -> None:
         if copy_bytes(tensor.numel() * tensor.element_size()) == 0 < tensor.numel():

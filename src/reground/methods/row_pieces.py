@@ -44,23 +44,24 @@ def rows_a_piece(weight_OI: torch.Tensor) -> int:
     return max(1, _PIECE_BYTES // (weight_OI.shape[1] * weight_OI.element_size()))
 
 
-def rows_of(weight_OI: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """Views of a weight, some rows (RI) each, in order; of all its rows, if it is not large."""
-    return torch.split(weight_OI, rows_a_piece(weight_OI) if is_large(weight_OI) else len(weight_OI))
+def rows_of(weight_OI: torch.Tensor, num_rows: int | None = None) -> tuple[torch.Tensor, ...]:
+    """Views of a weight, some rows (RI) each, in order; of all its rows, if it is not large.
+
+    Args:
+        weight_OI: The weight.
+        num_rows: R; None: ``rows_a_piece``.
+    """
+    most = num_rows or rows_a_piece(weight_OI)
+    return torch.split(weight_OI, most if is_large(weight_OI) else len(weight_OI))
 
 
 def row_pieces(weight_OI: torch.Tensor, num_rows: int | None = None) -> list[torch.nn.Parameter]:
-    """Leaves over the memory of a weight, some rows (RI) each, that a change of one of them changes it; in order.
-
-    Args:
-        weight_OI: The weight; one that is not large is one piece.
-        num_rows: R; None: ``rows_a_piece``.
-    """
-    return _leaves(torch.split(weight_OI, num_rows or rows_a_piece(weight_OI)) if is_large(weight_OI) else [weight_OI])
+    """Leaves over the memory of a weight, cut as by ``rows_of``, that a change of one of them changes it."""
+    return _leaves(rows_of(weight_OI, num_rows))
 
 
 def column_pieces(weight_OI: torch.Tensor, num_columns: int) -> list[torch.nn.Parameter]:
-    """The same, some columns (OC) each."""
+    """The same of some columns (OC) each."""
     return _leaves(torch.split(weight_OI, num_columns, dim=1) if is_large(weight_OI) else [weight_OI])
 
 
